@@ -1,0 +1,9 @@
+"""The batches app."""
+
+from django.apps import AppConfig
+
+
+class BatchesConfig(AppConfig):
+    """Recipes, orders and reports."""
+
+    name = "cloud.batches"

@@ -1,0 +1,125 @@
+"""Where the cloud keeps its state and how it reaches the broker; read from the environment and one TOML file.
+
+Environment: CARTRACE_CLOUD_STATE, CARTRACE_CLOUD_HOSTS, CARTRACE_CLOUD_HTTPS, CARTRACE_CLOUD_CONFIG (path of the TOML
+file), CARTRACE_MQTT_HOST, _PORT, _USERNAME, _PASSWORD_FILE, _CA_FILE, _CERT, _KEY, _ROOT. The TOML file uses the same
+names in lower case without the prefix (`cloud_hosts = ["qa.example"]`, `mqtt_host = "broker"`). The environment wins.
+Secrets are files, never settings.
+"""
+
+import os
+import secrets
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+
+DEFAULT_STATE = Path(".state/cloud")
+LOOPBACK_HOSTS = ["127.0.0.1", "localhost", "[::1]"]
+
+
+class ConfigError(ValueError):
+    """A setting is wrong; the text says which one and what to do."""
+
+
+class Config(BaseSettings):
+    """Settings of one cloud installation. Paths are files on this machine."""
+
+    model_config = SettingsConfigDict(env_prefix="CARTRACE_", extra="forbid")
+
+    cloud_state: Path = DEFAULT_STATE
+    cloud_hosts: list[str] = LOOPBACK_HOSTS
+    cloud_https: bool = False
+    mqtt_host: str = "127.0.0.1"
+    mqtt_port: Annotated[int, Field(ge=1, le=65535)] = 1883
+    mqtt_username: str | None = None
+    mqtt_password_file: Path | None = None
+    mqtt_ca_file: Path | None = None
+    mqtt_cert: Path | None = None
+    mqtt_key: Path | None = None
+    mqtt_root: str = "cartrace/v1"
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Environment first, then the TOML file; no .env file is ever read."""
+        path = os.environ.get("CARTRACE_CLOUD_CONFIG")
+        return (
+            (init_settings, env_settings, TomlConfigSettingsSource(settings_cls, path))
+            if path
+            else (init_settings, env_settings)
+        )
+
+    @property
+    def database(self) -> Path:
+        return self.cloud_state / "db.sqlite3"
+
+    @property
+    def mqtt_password(self) -> str | None:
+        """The broker password, read from its file. Raises ConfigError."""
+        if self.mqtt_password_file is None:
+            return None
+        try:
+            return self.mqtt_password_file.read_text().strip()
+        except OSError as error:
+            raise ConfigError(
+                f"The broker's password file {self.mqtt_password_file} cannot be read: {error.strerror}."
+            ) from error
+
+
+def load_config() -> Config:
+    """The settings of this installation. Raises ConfigError with one sentence."""
+    path = os.environ.get("CARTRACE_CLOUD_CONFIG")
+    if path and not Path(path).is_file():
+        raise ConfigError(f"The settings file {path} does not exist; correct CARTRACE_CLOUD_CONFIG.")
+    try:
+        return Config()
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(str(part) for part in first["loc"])
+        raise ConfigError(f"The setting {name} is wrong: {first['msg']}.") from error
+    except ValueError as error:
+        raise ConfigError(f"The settings cannot be read: {error}.") from error
+
+
+def secret_file(path: Path, size: int) -> bytes:
+    """The secret in path (size bytes, as hex text), made at the first call with mode 0600. Raises ConfigError."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        fresh = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
+        if not path.exists():
+            with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as handle:
+                handle.write(secrets.token_hex(size) + "\n")
+                handle.flush()
+                os.fsync(handle.fileno())
+            try:
+                os.link(fresh, path)  # whoever comes second keeps the first one's secret
+            except FileExistsError:
+                pass
+            finally:
+                fresh.unlink()
+        secret = bytes.fromhex(path.read_text().strip())
+    except OSError as error:
+        raise ConfigError(
+            f"The secret file {path} cannot be used: {error.strerror}; check the state directory."
+        ) from error
+    except ValueError as error:
+        raise ConfigError(
+            f"The secret file {path} does not hold hexadecimal text; restore it from the backup."
+        ) from error
+    if len(secret) != size:
+        raise ConfigError(
+            f"The secret file {path} holds {len(secret)} bytes instead of {size}; restore it from the backup."
+        )
+    return secret
+
+
+def cloud_seed(config: Config) -> bytes:
+    """The Ed25519 seed that signs receipts and orders."""
+    return secret_file(config.cloud_state / "cloud.key", 32)

@@ -1,0 +1,7 @@
+"""Routes: the JSON API and the pages. Every route but the login asks for a session; cloud/tests holds the list."""
+
+from django.urls import include, path
+
+urlpatterns = [
+    path("", include("cloud.web.urls")),
+]
