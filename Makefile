@@ -1,0 +1,55 @@
+# Two commands for everybody: `make demo` and `make test`. The rest is for daily work.
+.DEFAULT_GOAL := help
+.PHONY: help demo test check bench lock clean
+SHELL := /bin/sh
+
+PY := .venv/bin/python
+HOUSES := wire firmware gateway cloud tools hil_tests
+# What a browser and the story cost is left to `make test`.
+QUICK := wire/tests firmware/tests gateway/tests cloud/tests tools/tests
+
+help:
+	@echo "make demo          three units, two sites, one cloud, with its web page, until Ctrl-C"
+	@echo "make demo ONCE=1   the same story to its end, without a browser; one JSON object on standard output"
+	@echo "make test          everything: format, lint, types, imports, all tests"
+	@echo "make check         the quick part of it, for daily work"
+	@echo "make bench         measured figures as JSON"
+	@echo "make lock          resolve the dependencies anew into the lock files"
+	@echo "make clean         remove everything that the other targets made"
+
+# SENSOR_CSV=file feeds your own measured values; STATE=folder keeps the run's files somewhere else.
+demo:
+	@tools/setup.sh run
+	@$(PY) -m hil_tests.story $(if $(ONCE),--once) $(if $(SENSOR_CSV),--sensor-csv '$(SENSOR_CSV)') $(if $(STATE),--state '$(STATE)')
+
+test:
+	@tools/setup.sh test
+	@$(MAKE) --no-print-directory lint
+	$(PY) -m pytest -q
+
+check:
+	@tools/setup.sh check
+	@$(MAKE) --no-print-directory lint
+	$(PY) -m pytest -q -m 'not browser and not slow and not story' $(QUICK)
+
+.PHONY: lint
+lint:
+	$(PY) -m ruff format --check --quiet .
+	$(PY) -m ruff check --quiet .
+	$(PY) -m mypy $(HOUSES)
+	PYTHONPATH=.:firmware .venv/bin/lint-imports
+
+bench:
+	@tools/setup.sh run
+	@.venv/bin/cartrace bench all --json
+
+# --strip-extras and the --no-emit options keep the files free of anything that belongs to one machine.
+COMPILE := .venv/bin/pip-compile --quiet --strip-extras --allow-unsafe --generate-hashes --no-emit-index-url --no-emit-find-links --no-emit-trusted-host
+lock:
+	@tools/setup.sh check
+	CUSTOM_COMPILE_COMMAND='make lock' $(COMPILE) --output-file requirements.lock pyproject.toml
+	CUSTOM_COMPILE_COMMAND='make lock' $(COMPILE) --extra test --constraint requirements.lock --constraint requirements-assets.lock --output-file requirements-test.lock pyproject.toml
+
+clean:
+	rm -rf .venv .cache .state build dist test-report *.egg-info .mypy_cache .ruff_cache .hypothesis .pytest_cache .import_linter_cache
+	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
