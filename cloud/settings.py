@@ -50,6 +50,7 @@ TEMPLATES = [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
+                "cloud.web.context.every_page",
             ]
         },
     }
@@ -86,6 +87,7 @@ AXES_COOLOFF_TIME = timedelta(minutes=15)
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
 AXES_RESET_ON_SUCCESS = True
 AXES_ENABLE_ADMIN = False
+AXES_LOCKOUT_TEMPLATE = "registration/locked.html"
 AXES_VERBOSE = False
 
 LOGIN_URL = "/login/"
@@ -106,5 +108,9 @@ USE_TZ = True
 TIME_ZONE = "UTC"
 
 STATIC_URL = "static/"
+STATICFILES_FINDERS = [
+    "django.contrib.staticfiles.finders.AppDirectoriesFinder",
+    "cloud.web.assets.ChartFinder",  # the chart library, out of its installed wheel
+]
 WHITENOISE_USE_FINDERS = True  # served from the installed packages: no collecting step to forget
 LOGGING_CONFIG = None  # cloud/logs.py configures structlog and the standard loggers together
