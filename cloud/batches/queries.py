@@ -1,0 +1,416 @@
+"""What the pages and the API ask of the database: plain, frozen values, never models. Reads only.
+
+kid and digests come out as hexadecimal text, times as milliseconds since 1970-01-01T00:00Z. A reference to evidence is
+"<kid hex>/<seq>" for a ledger record and "quarantine/<first 16 hex of the digest>" for a refused copy.
+"""
+
+from dataclasses import dataclass
+
+from django.db.models import Count, Q, QuerySet
+
+from cloud.batches.models import Batch, BatchReport
+from cloud.batches.records import batch_ranges, records_of
+from cloud.batches.reports import report_of
+from cloud.domain.report import Report
+from cloud.ledger.models import Gap, Gateway, LedgerRecord, Quarantine, StreamHead, Unit, UnitKey
+from cloud.ledger.readable import Json, readable_record
+from wire import Channels, RecordType, Samples, decode_record
+
+PAGE_ROWS = 100
+MAX_PAGE_ROWS = 1000
+
+
+class NotFound(LookupError):
+    """There is no such thing; the text says what was asked for."""
+
+
+@dataclass(frozen=True)
+class BatchRow:
+    """One line of the list of batches."""
+
+    batch: str
+    unit: str
+    site: str
+    recipe: str
+    version: int
+    state: str  # waiting, running, closed, aborted
+    complete: bool
+    conforming: bool
+    authentic: bool
+    needs_attention: int  # open exceptions that a person must look at
+    created_ms: int
+    updated_ms: int | None
+
+
+@dataclass(frozen=True)
+class RecordRow:
+    """One ledger record: decoded, with its bytes and its three times."""
+
+    reference: str  # "<kid hex>/<seq>"
+    kid: str
+    seq: int
+    digest: str
+    type: str
+    decoded: dict[str, Json]
+    record_hex: str
+    size: int
+    unit: str | None
+    epoch: int | None
+    time_ms: int | None
+    uncertainty_ms: int | None
+    uptime_ms: int
+    boot: int
+    gateway: str
+    arrival_ms: int  # at the gateway
+    received_ms: int  # in the ledger
+    key_valid: bool  # by what is known now, later revocations included
+    finding: str
+
+
+@dataclass(frozen=True)
+class RecordPage:
+    """Some records of a batch, in stream order."""
+
+    total: int
+    offset: int
+    records: tuple[RecordRow, ...]
+
+
+@dataclass(frozen=True)
+class Point:
+    """One sample. time_ms: by the unit's clock, or by gateway arrival when the unit's clock was not set."""
+
+    time_ms: int
+    value: float | None  # in the channel's unit; None when missing or fault
+    mark: str | None  # missing, stuck, out_of_range, fault
+
+
+@dataclass(frozen=True)
+class Series:
+    """All samples of one channel in a batch. clock_set is False when some times are gateway arrivals."""
+
+    channel: str
+    unit: str
+    low: float
+    high: float
+    clock_set: bool
+    points: tuple[Point, ...]
+
+
+@dataclass(frozen=True)
+class GapRow:
+    """Missing positions first..last of a stream, and when they were found and filled."""
+
+    first: int
+    last: int
+    found_ms: int
+    filled_ms: int | None
+    asked: int
+
+
+@dataclass(frozen=True)
+class StreamRow:
+    """One key of a unit and how far its stream has come; archived_thru is what the unit has a receipt for (-1: none)."""
+
+    unit: str
+    kid: str
+    epoch: int
+    archived_thru: int
+    highest_seq: int
+    records: int
+    received_ms: int | None
+    open_gaps: tuple[GapRow, ...]
+    quarantined: int
+    revoked_from_seq: int | None
+
+
+@dataclass(frozen=True)
+class UnitRow:
+    """One unit with its streams, the current epoch last."""
+
+    unit: str
+    site: str
+    gateway: str
+    model: str
+    streams: tuple[StreamRow, ...]
+
+
+@dataclass(frozen=True)
+class QuarantineRow:
+    """Bytes that were refused. kid, seq and batch are claims of those bytes and proven by nothing."""
+
+    reference: str  # "quarantine/<first 16 hex of the digest>"
+    digest: str
+    reason: str
+    sentence: str
+    kid: str | None
+    seq: int | None
+    batch: str | None
+    gateway: str
+    arrival_ms: int | None
+    received_ms: int
+    content_hex: str
+
+
+def batch_list() -> list[BatchRow]:
+    """Every batch, what needs attention first, then the newest."""
+    batches = Batch.objects.select_related("unit__gateway__site", "recipe", "report")
+    rows = [_batch_row(batch) for batch in batches]
+    return sorted(rows, key=lambda row: (-row.needs_attention, -row.created_ms, row.batch))
+
+
+def batch_row(batch: str) -> BatchRow:
+    """One batch's line. Raises NotFound."""
+    return _batch_row(_batch(batch))
+
+
+def batch_report(batch: str) -> Report:
+    """The latest report of a batch; a batch nobody has opened yet has one too. Raises NotFound."""
+    return report_of(_batch(batch))
+
+
+def batch_records(batch: str, offset: int = 0, limit: int = PAGE_ROWS) -> RecordPage:
+    """A page of the batch's records in stream order; limit is cut to MAX_PAGE_ROWS. Raises NotFound."""
+    rows = records_of(_batch(batch))
+    page = rows[max(0, offset) : max(0, offset) + max(1, min(limit, MAX_PAGE_ROWS))]
+    return RecordPage(rows.count(), max(0, offset), _record_rows(page))
+
+
+def record_detail(kid: str, seq: int) -> tuple[RecordRow, ...]:
+    """What the ledger holds at a position: one record, or several after an equivocation. Raises NotFound."""
+    rows = _record_rows(LedgerRecord.objects.filter(kid=_kid(kid), seq=seq).order_by("id"))
+    if not rows:
+        raise NotFound(f"The ledger holds no record {kid}/{seq}.")
+    return rows
+
+
+def batches_at(kid: str, seq: int) -> tuple[str, ...]:
+    """The batches whose range covers a position of a stream."""
+    raw = _kid(kid)
+    return tuple(name for name, first, last in batch_ranges(raw) if first <= seq and (last is None or seq <= last))
+
+
+def series(batch: str) -> tuple[Series, ...]:
+    """The sensor curves of a batch, by channel name. Raises NotFound."""
+    return _Curves(records_of(_batch(batch))).series()
+
+
+def units() -> list[UnitRow]:
+    """Every unit by name."""
+    by_unit: dict[str, list[StreamRow]] = {}
+    for stream in streams():
+        by_unit.setdefault(stream.unit, []).append(stream)
+    return [
+        UnitRow(unit.name, unit.gateway.site.name, unit.gateway.name, unit.model, tuple(by_unit.get(unit.name, [])))
+        for unit in Unit.objects.select_related("gateway__site").order_by("name")
+    ]
+
+
+def streams() -> list[StreamRow]:
+    """Every enrolled stream, by unit and epoch."""
+    heads = {bytes(head.kid): head for head in StreamHead.objects.all()}
+    counts = {bytes(row["kid"]): row["n"] for row in LedgerRecord.objects.values("kid").annotate(n=Count("id"))}
+    refused = {
+        bytes(row["kid"]): row["n"]
+        for row in Quarantine.objects.exclude(kid=None).values("kid").annotate(n=Count("id"))
+    }
+    rows = []
+    for key in UnitKey.objects.select_related("unit").order_by("unit__name", "epoch"):
+        kid = bytes(key.kid)
+        head = heads.get(kid)
+        rows.append(
+            StreamRow(
+                unit=key.unit.name,
+                kid=kid.hex(),
+                epoch=key.epoch,
+                archived_thru=head.archived_thru if head else -1,
+                highest_seq=head.highest_seq if head else -1,
+                records=counts.get(kid, 0),
+                received_ms=head.received_ms if head else None,
+                open_gaps=tuple(_gap_row(gap) for gap in Gap.objects.filter(kid=kid, filled_ms=None).order_by("first")),
+                quarantined=refused.get(kid, 0),
+                revoked_from_seq=key.revoked_from_seq,
+            )
+        )
+    return rows
+
+
+def gaps(kid: str) -> tuple[GapRow, ...]:
+    """Every gap a stream ever had, filled ones included."""
+    return tuple(_gap_row(gap) for gap in Gap.objects.filter(kid=_kid(kid)).order_by("first", "id"))
+
+
+def gateways() -> list[tuple[str, str]]:
+    """(site, gateway) of every gateway."""
+    return list(Gateway.objects.order_by("site__name", "name").values_list("site__name", "name"))
+
+
+def quarantine_list(offset: int = 0, limit: int = PAGE_ROWS) -> list[QuarantineRow]:
+    """Refused copies, the newest first."""
+    start = max(0, offset)
+    rows = Quarantine.objects.order_by("-id")[start : start + max(1, min(limit, MAX_PAGE_ROWS))]
+    return [_quarantine_row(row) for row in rows]
+
+
+def quarantine_count() -> int:
+    """How many refused copies there are."""
+    return Quarantine.objects.count()
+
+
+def quarantine_entry(prefix: str) -> QuarantineRow:
+    """The refused copy whose digest starts with prefix (hex, at least 4 characters). Raises NotFound."""
+    wanted = prefix.removeprefix("quarantine/").lower()
+    try:
+        low = bytes.fromhex(wanted if len(wanted) % 2 == 0 else wanted + "0")
+    except ValueError:
+        low = b""
+    if len(low) < 2 or len(low) > 32:
+        raise NotFound(f"{prefix!r} is no digest: give at least 4 hexadecimal characters of it.")
+    near = Quarantine.objects.filter(digest__gte=low).order_by("digest", "id")[:1]
+    for row in near:
+        if bytes(row.digest).hex().startswith(wanted):
+            return _quarantine_row(row)
+    raise NotFound(f"Quarantine holds nothing whose digest starts with {wanted}.")
+
+
+class _Curves:
+    """Puts the samples of a batch into one curve per channel; channels records say names, units and scales."""
+
+    def __init__(self, rows: QuerySet[LedgerRecord]) -> None:
+        self._rows = rows
+        self._channels: dict[int, Channels] = {}
+        self._series: dict[str, tuple[str, float, float, list[Point]]] = {}
+        self._clock_set: dict[str, bool] = {}
+
+    def series(self) -> tuple[Series, ...]:
+        for row in self._rows.filter(type=RecordType.SAMPLES):
+            body = decode_record(bytes(row.record)).body
+            assert isinstance(body, Samples)
+            channels = self._channels_at(bytes(row.kid), body.channels_seq)
+            if channels is not None:
+                self._add(row, body, channels)
+        return tuple(
+            Series(name, unit, low, high, self._clock_set[name], tuple(sorted(points, key=lambda point: point.time_ms)))
+            for name, (unit, low, high, points) in sorted(self._series.items())
+        )
+
+    def _channels_at(self, kid: bytes, seq: int) -> Channels | None:
+        if seq not in self._channels:
+            row = LedgerRecord.objects.filter(kid=kid, seq=seq, type=RecordType.CHANNELS).order_by("id").first()
+            if row is None:
+                return None  # not arrived yet: the report names the gap
+            body = decode_record(bytes(row.record)).body
+            assert isinstance(body, Channels)
+            self._channels[seq] = body
+        return self._channels[seq]
+
+    def _add(self, row: LedgerRecord, body: Samples, channels: Channels) -> None:
+        unit_clock = row.time_ms if row.time_ms is not None else row.arrival_ms
+        start_ms = unit_clock - row.uptime_ms + body.start_ms
+        for channel, samples in zip(channels.channels, body.series, strict=False):
+            scale = 10.0**channel.exponent
+            _, _, _, points = self._series.setdefault(
+                channel.name, (channel.unit, channel.low * scale, channel.high * scale, [])
+            )
+            self._clock_set[channel.name] = self._clock_set.get(channel.name, True) and row.time_ms is not None
+            for number, sample in enumerate(samples):
+                value = None if sample.value is None else round(sample.value * scale, max(0, -channel.exponent))
+                mark = None if sample.mark is None else sample.mark.name.lower()
+                points.append(Point(start_ms + number * body.interval_ms, value, mark))
+
+
+def _batch(batch: str) -> Batch:
+    found = Batch.objects.select_related("unit__gateway__site", "recipe", "key", "report").filter(batch=batch).first()
+    if found is None:
+        raise NotFound(f"There is no batch {batch}.")
+    return found
+
+
+def _batch_row(batch: Batch) -> BatchRow:
+    report: BatchReport | None = getattr(batch, "report", None)
+    return BatchRow(
+        batch=batch.batch,
+        unit=batch.unit.name,
+        site=batch.unit.gateway.site.name,
+        recipe=batch.recipe.recipe,
+        version=batch.recipe.version,
+        state=report.state if report else "waiting",
+        complete=report.complete if report else False,
+        conforming=report.conforming if report else False,
+        authentic=report.authentic if report else False,
+        needs_attention=report.needs_attention if report else 0,
+        created_ms=batch.created_ms,
+        updated_ms=report.updated_ms if report else None,
+    )
+
+
+def _kid(kid: str) -> bytes:
+    try:
+        raw = bytes.fromhex(kid)
+    except ValueError:
+        raw = b""
+    if len(raw) != 8:
+        raise NotFound(f"{kid!r} names no stream: a kid is 16 hexadecimal characters.")
+    return raw
+
+
+def _record_rows(rows: QuerySet[LedgerRecord]) -> tuple[RecordRow, ...]:
+    found = list(rows)
+    keys = {
+        bytes(key.kid): key
+        for key in UnitKey.objects.select_related("unit").filter(kid__in={bytes(row.kid) for row in found})
+    }
+    return tuple(_record_row(row, keys.get(bytes(row.kid))) for row in found)
+
+
+def _record_row(row: LedgerRecord, key: UnitKey | None) -> RecordRow:
+    raw = bytes(row.record)
+    kid = bytes(row.kid).hex()
+    return RecordRow(
+        reference=f"{kid}/{row.seq}",
+        kid=kid,
+        seq=row.seq,
+        digest=bytes(row.digest).hex(),
+        type=RecordType(row.type).name.lower(),
+        decoded=readable_record(decode_record(raw)),
+        record_hex=raw.hex(),
+        size=len(raw),
+        unit=key.unit.name if key else None,
+        epoch=key.epoch if key else None,
+        time_ms=row.time_ms,
+        uncertainty_ms=row.uncertainty_ms,
+        uptime_ms=row.uptime_ms,
+        boot=row.boot,
+        gateway=row.gateway,
+        arrival_ms=row.arrival_ms,
+        received_ms=row.received_ms,
+        key_valid=row.key_valid and key is not None and key.valid_at(row.seq),
+        finding=row.finding,
+    )
+
+
+def _gap_row(gap: Gap) -> GapRow:
+    return GapRow(gap.first, gap.last, gap.found_ms, gap.filled_ms, gap.asked)
+
+
+def _quarantine_row(row: Quarantine) -> QuarantineRow:
+    digest = bytes(row.digest).hex()
+    return QuarantineRow(
+        reference=f"quarantine/{digest[:16]}",
+        digest=digest,
+        reason=row.reason,
+        sentence=row.sentence,
+        kid=bytes(row.kid).hex() if row.kid is not None else None,
+        seq=row.seq,
+        batch=row.batch,
+        gateway=row.gateway,
+        arrival_ms=row.arrival_ms,
+        received_ms=row.received_ms,
+        content_hex=bytes(row.content).hex(),
+    )
+
+
+def refused_copies(batch: str, kid: bytes, first: int, last: int | None) -> QuerySet[Quarantine]:
+    """Refused copies that claim a batch or a position in first..last (None: open end) of its stream."""
+    position = Q(kid=kid, seq__gte=first) if last is None else Q(kid=kid, seq__gte=first, seq__lte=last)
+    return Quarantine.objects.filter(Q(batch=batch) | position).order_by("id")
