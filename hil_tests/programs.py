@@ -18,7 +18,7 @@ from pathlib import Path
 STOP_S = 10.0  # a gateway or ingest commits and says goodbye well within this
 _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None)
-# The kernel ties a child's life to the thread that started it, so one thread that lives as long as we do starts them all.
+# The kernel ties a child's life to the thread that started it: one thread that lives as long as we do starts them all.
 _starter = ThreadPoolExecutor(1, thread_name_prefix="starter")
 
 
