@@ -1,0 +1,151 @@
+"""COSE_Sign1 of the contract: signs the unit's records, and decides whether a receipt or an order is the cloud's.
+
+One shape only: tag 18, protected header {1: -19, 4: kid}, empty unprotected header, attached payload, 64-byte
+signature, a domain string as external_aad. Never accepts another algorithm, header or shape, whoever signed it.
+
+Spec: wire/SPEC.md section 3 (W10..W13) and section 7; RFC 9052 sections 4.2 and 4.4; RFC 9864 (algorithm -19).
+"""
+
+import hashlib
+
+from agent import cbor, ed25519
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Protocol
+
+    class Signer(Protocol):
+        """What signs: PureSigner here, or a native module behind the same four names."""
+
+        public_key: bytes
+        kid: bytes
+        kind: str  # "pure" or "native", as the genesis record says it
+
+        def sign(self, message: bytes) -> bytes: ...
+
+
+RECORD = b"cartrace/record/1"
+RECEIPT = b"cartrace/receipt/1"
+ORDER = b"cartrace/order/1"
+
+RECORD_BYTES_MAX = 1024  # W4
+RECEIPT_BYTES_MAX = 256  # W4
+ORDER_BYTES_MAX = 4096  # W4
+KID_BYTES = 8
+SIGN1_TAG = 0xD2  # tag 18 as it stands in the bytes
+ALGORITHM = -19  # Ed25519, fully specified
+_LIMITS = {RECORD: RECORD_BYTES_MAX, RECEIPT: RECEIPT_BYTES_MAX, ORDER: ORDER_BYTES_MAX}
+
+
+class CoseError(ValueError):
+    """The one error of this module. code: one of SPEC section 10."""
+
+    def __init__(self, code: str, what: str) -> None:
+        super().__init__(code + ": " + what)
+        self.code = code
+
+
+class PureSigner:
+    """Signs with ed25519.py. The seed (32 bytes) stays in this object; nothing prints it."""
+
+    kind = "pure"
+
+    def __init__(self, seed: bytes) -> None:
+        self._seed = seed
+        self.public_key = ed25519.public_key(seed)
+        self.kid = kid_of(self.public_key)
+
+    def sign(self, message: bytes) -> bytes:
+        return ed25519.sign(self._seed, self.public_key, message)
+
+
+def kid_of(public_key: bytes) -> bytes:
+    """The 8 bytes that name a key and its stream (W11)."""
+    return hashlib.sha256(public_key).digest()[:KID_BYTES]
+
+
+def sign1(signer: "Signer", aad: bytes, payload: bytes) -> bytes:
+    """The COSE_Sign1 of payload under the domain aad: RECORD for all that a unit signs."""
+    protected = _protected(signer.kid)
+    signature = signer.sign(_signed_bytes(protected, aad, payload))
+    return bytes((SIGN1_TAG,)) + cbor.encode([protected, {}, payload, signature])
+
+
+def open1(raw: bytes, aad: bytes, public_key: bytes) -> bytes:
+    """The payload of raw, when public_key signed it for the domain aad.
+
+    Raises CoseError: too_large, not_cbor, not_deterministic, wrong_shape, wrong_algorithm, wrong_key (another kid),
+    key_refused (W13) or signature_invalid.
+    """
+    if len(raw) > _LIMITS[aad]:
+        raise CoseError("too_large", "%d bytes, at most %d" % (len(raw), _LIMITS[aad]))
+    protected, payload, signature = _parts(raw)
+    _check_header(protected, kid_of(public_key))
+    if not ed25519.verify(public_key, _signed_bytes(protected, aad, payload), signature):
+        if not ed25519.key_is_sound(public_key):
+            raise CoseError("key_refused", "the public key is of small order or not canonical")
+        raise CoseError("signature_invalid", "the signature does not fit these bytes")
+    return payload
+
+
+def open_receipt(raw: bytes, cloud_public_key: bytes) -> "tuple[bytes, int, bytes, int]":
+    """(kid, seq, digest, time_ms) of a receipt that the cloud signed (SPEC section 7). Raises CoseError.
+
+    Whether it is for this stream, and whether digest is that of our own record seq, is for the caller (W41).
+    """
+    receipt = _decode(open1(raw, RECEIPT, cloud_public_key))
+    if not isinstance(receipt, dict) or sorted(receipt) != [1, 2, 3, 4]:
+        raise CoseError("wrong_shape", "a receipt has the keys 1 to 4")
+    kid, seq, digest, time_ms = receipt[1], receipt[2], receipt[3], receipt[4]
+    if not (isinstance(kid, bytes) and len(kid) == KID_BYTES and isinstance(digest, bytes) and len(digest) == 32):
+        raise CoseError("wrong_shape", "kid has 8 bytes and digest 32")
+    if not (_is_uint(seq) and _is_uint(time_ms)):
+        raise CoseError("wrong_shape", "seq and time are unsigned integers")
+    return kid, seq, digest, time_ms
+
+
+def _protected(kid: bytes) -> bytes:
+    return cbor.encode({1: ALGORITHM, 4: kid})
+
+
+def _signed_bytes(protected: bytes, aad: bytes, payload: bytes) -> bytes:
+    """The Sig_structure of RFC 9052 section 4.4. Joined here because an order's would be beyond cbor's limit."""
+    start = b"\x84" + cbor.encode("Signature1") + cbor.encode(protected) + cbor.encode(aad)
+    return start + cbor.string_head(len(payload)) + payload
+
+
+def _decode(raw: bytes) -> "Any":
+    try:
+        return cbor.decode(raw)
+    except cbor.CborError as error:
+        raise CoseError(error.code, str(error))  # noqa: B904  MicroPython keeps no cause
+
+
+def _parts(raw: bytes) -> "tuple[bytes, bytes, bytes]":
+    """Protected header, payload and signature of a COSE_Sign1 of the one shape that passes (W10)."""
+    if raw[:1] != bytes((SIGN1_TAG,)):
+        raise CoseError("wrong_shape", "no tag 18 at the start")
+    parts = _decode(raw[1:])
+    if not isinstance(parts, list) or len(parts) != 4 or parts[1] != {}:
+        raise CoseError("wrong_shape", "not four parts with an empty unprotected header")
+    protected, _, payload, signature = parts
+    if not (isinstance(protected, bytes) and isinstance(payload, bytes) and isinstance(signature, bytes)):
+        raise CoseError("wrong_shape", "header, payload and signature are byte strings")
+    if len(signature) != ed25519.SIGNATURE_BYTES:
+        raise CoseError("wrong_shape", "the signature has not 64 bytes")
+    return protected, payload, signature
+
+
+def _check_header(protected: bytes, kid: bytes) -> None:
+    if protected == _protected(kid):
+        return
+    header = _decode(protected)
+    if not isinstance(header, dict) or sorted(header) != [1, 4] or not isinstance(header[4], bytes):
+        raise CoseError("wrong_shape", "the protected header is not {1: algorithm, 4: kid}")
+    if header[1] != ALGORITHM:
+        raise CoseError("wrong_algorithm", "not Ed25519 (-19)")
+    raise CoseError("wrong_key", "signed by another key")
+
+
+def _is_uint(value: "Any") -> bool:
+    return isinstance(value, int) and value is not True and value is not False and value >= 0

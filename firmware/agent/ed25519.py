@@ -1,0 +1,236 @@
+"""Ed25519 in pure Python: signs the unit's records and decides whether a receipt or an order is the cloud's.
+
+The fallback for interpreters without a native signer (a genesis record says which one signs). It is not constant time:
+whoever can measure a unit's signing times to the microsecond holds the unit in his hands.
+
+Points are extended coordinates (X, Y, Z, T), x = X/Z, y = Y/Z, xy = T/Z (RFC 8032 section 5.1.4). Multiples of the
+base point come from a comb of 32 prepared points (about 6 kB, made at the first use): 51 doublings and 51 additions
+instead of 253 and about 127.
+Source: RFC 8032 section 5.1; strictness: wire/SPEC.md W13. Vectors: RFC 8032 section 7.1, Wycheproof, PyNaCl.
+"""
+
+import hashlib
+
+if hasattr(hashlib, "sha512"):
+
+    def _sha512(message: bytes) -> bytes:
+        return hashlib.sha512(message).digest()
+
+else:
+    from agent.sha512 import sha512 as _sha512
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    Point = tuple[int, int, int, int]
+    Prepared = tuple[int, int, int]  # y + x, y - x, 2dxy of an affine point
+
+P = (1 << 255) - 19
+L = (1 << 252) + 27742317777372353535851937790883648493
+D = -121665 * pow(121666, P - 2, P) % P
+SQRT_M1 = pow(2, (P - 1) // 4, P)
+SEED_BYTES = KEY_BYTES = 32
+SIGNATURE_BYTES = 64
+
+TEETH = 5  # comb: bit i, i + 51, .. i + 204 of the scalar are looked up together
+COLUMNS = 51  # 5 * 51 = 255 bits
+WINDOW_BITS = 4  # of the multiples of a public key
+IDENTITY = (0, 1, 1, 0)
+
+_comb: "list[Prepared]" = []
+
+
+def public_key(seed: bytes) -> bytes:
+    """The 32-byte public key of a 32-byte seed (RFC 8032 section 5.1.5)."""
+    scalar, _ = _expand(seed)
+    return _encode(_times_base(scalar))
+
+
+def sign(seed: bytes, public: bytes, message: bytes) -> bytes:
+    """The 64-byte signature of message (RFC 8032 section 5.1.6).
+
+    public must be public_key(seed): signing the same message under another one gives the seed away.
+    """
+    assert len(public) == KEY_BYTES
+    scalar, prefix = _expand(seed)
+    nonce = _number(_sha512(prefix + message)) % L
+    r = _encode(_times_base(nonce))
+    challenge = _number(_sha512(r + public + message)) % L
+    return r + ((nonce + challenge * scalar) % L).to_bytes(32, "little")
+
+
+def verify(public: bytes, message: bytes, signature: bytes) -> bool:
+    """Whether signature is public's for message, without cofactor and strict (W13).
+
+    False also for a public key that key_is_sound() refuses, an S not below the group order, and an R that is not
+    canonical or of small order.
+    """
+    if len(public) != KEY_BYTES or len(signature) != SIGNATURE_BYTES:
+        return False
+    s = _number(signature[32:])
+    a = _decode(public)
+    if s >= L or a is None or _is_small_order(a):
+        return False
+    r = signature[:32]
+    challenge = _number(_sha512(r + public + message)) % L
+    x, y, z, t = a
+    found = _times_base_and(s, challenge, (P - x, y, z, P - t))
+    # Comparing bytes refuses every non-canonical R; the point is then known without a square root.
+    return _encode(found) == r and not _is_small_order(found)
+
+
+def key_is_sound(public: bytes) -> bool:
+    """Whether public is a canonical point on the curve and not of small order (W13)."""
+    if len(public) != KEY_BYTES:
+        return False
+    point = _decode(public)
+    return point is not None and not _is_small_order(point)
+
+
+def _number(raw: bytes) -> int:
+    return int.from_bytes(raw, "little")
+
+
+def _expand(seed: bytes) -> "tuple[int, bytes]":
+    assert len(seed) == SEED_BYTES
+    digest = _sha512(seed)
+    scalar = _number(digest[:32]) & ((1 << 254) - 8) | (1 << 254)
+    return scalar, digest[32:]
+
+
+def _encode(point: "Point") -> bytes:
+    x, y, z, _ = point
+    inverse = pow(z, P - 2, P)
+    return ((y * inverse % P) | (x * inverse % P & 1) << 255).to_bytes(32, "little")
+
+
+def _decode(raw: bytes) -> "Point | None":
+    """The point of 32 bytes (RFC 8032 section 5.1.3), or None when they are not the one encoding of a point."""
+    y = _number(raw)
+    sign_bit = y >> 255
+    y &= (1 << 255) - 1
+    if y >= P:
+        return None
+    yy = y * y % P
+    u = yy - 1
+    v = (D * yy + 1) % P
+    v3 = v * v % P * v % P
+    x = u * v3 % P * pow(u * v3 % P * v3 % P * v % P, (P - 5) // 8, P) % P
+    vxx = v * x % P * x % P
+    if vxx != u % P:
+        if vxx != -u % P:
+            return None
+        x = x * SQRT_M1 % P
+    if x == 0 and sign_bit:
+        return None
+    if x & 1 != sign_bit:
+        x = P - x
+    return (x, y, 1, x * y % P)
+
+
+def _double(point: "Point", times: int = 1) -> "Point":
+    x, y, z, t = point
+    p = P
+    while times:
+        times -= 1
+        a = x * x % p
+        b = y * y % p
+        h = a + b
+        e = h - (x + y) * (x + y)
+        g = a - b
+        f = 2 * z * z + g
+        x = e * f % p
+        y = g * h % p
+        z = f * g % p
+        if not times:
+            t = e * h % p  # a doubling does not need it, so only the last one makes it
+    return (x, y, z, t)
+
+
+def _add(one: "Point", two: "Point") -> "Point":
+    x1, y1, z1, t1 = one
+    x2, y2, z2, t2 = two
+    p = P
+    a = (y1 - x1) * (y2 - x2) % p
+    b = (y1 + x1) * (y2 + x2) % p
+    c = 2 * D * t1 % p * t2 % p
+    d = 2 * z1 * z2 % p
+    e, f, g, h = b - a, d - c, d + c, b + a
+    return (e * f % p, g * h % p, f * g % p, e * h % p)
+
+
+def _add_prepared(one: "Point", two: "Prepared") -> "Point":
+    x, y, z, t = one
+    plus, minus, t2d = two
+    p = P
+    a = (y - x) * minus % p
+    b = (y + x) * plus % p
+    c = t * t2d % p
+    d = 2 * z
+    e, f, g, h = b - a, d - c, d + c, b + a
+    return (e * f % p, g * h % p, f * g % p, e * h % p)
+
+
+def _is_small_order(point: "Point") -> bool:
+    x, y, z, _ = _double(point, 3)
+    return x == 0 and y == z
+
+
+def _prepare() -> None:
+    """Fill the comb: entry k is the sum of 2^(51 j) B over the bits j of k."""
+    base = _decode((4 * pow(5, P - 2, P) % P).to_bytes(32, "little"))
+    assert base is not None
+    points: "list[Point]" = [IDENTITY]
+    for _ in range(TEETH):
+        points = points + [_add(point, base) for point in points]
+        base = _double(base, COLUMNS)
+    for (x, y, _, _), inverse in zip(points, _inverses([point[2] for point in points])):
+        x, y = x * inverse % P, y * inverse % P
+        _comb.append(((y + x) % P, (y - x) % P, 2 * D * x * y % P))
+
+
+def _inverses(numbers: "list[int]") -> "list[int]":
+    """The inverse of each of numbers modulo P, for the price of one (Montgomery's trick)."""
+    products = [1]
+    for number in numbers:
+        products.append(products[-1] * number % P)
+    inverse = pow(products.pop(), P - 2, P)
+    found = []
+    while products:
+        found.append(inverse * products.pop() % P)
+        inverse = inverse * numbers[len(products)] % P
+    return found[::-1]
+
+
+def _column(scalar: int, i: int) -> int:
+    column = 0
+    for tooth in range(TEETH):
+        column |= (scalar >> (i + COLUMNS * tooth) & 1) << tooth
+    return column
+
+
+def _times_base(scalar: int) -> "Point":
+    if not _comb:
+        _prepare()
+    point = IDENTITY
+    for i in range(COLUMNS - 1, -1, -1):
+        point = _add_prepared(_double(point), _comb[_column(scalar, i)])
+    return point
+
+
+def _times_base_and(base_scalar: int, scalar: int, other: "Point") -> "Point":
+    """base_scalar * B + scalar * other. The comb joins in when 51 doublings are left, so it needs none of its own."""
+    if not _comb:
+        _prepare()
+    multiples = [IDENTITY, other]
+    for _ in range((1 << WINDOW_BITS) - 2):
+        multiples.append(_add(multiples[-1], other))
+    point = IDENTITY
+    for i in range(252, COLUMNS, -WINDOW_BITS):  # 252, 248 .. 52: both scalars are below 2^253
+        point = _add(_double(point, WINDOW_BITS), multiples[scalar >> i & 15])
+    for i in range(COLUMNS, -1, -1):
+        point = _double(point)
+        if i < COLUMNS:
+            point = _add_prepared(point, _comb[_column(base_scalar, i)])
+        if i % WINDOW_BITS == 0:
+            point = _add(point, multiples[scalar >> i & 15])
+    return point
