@@ -1,0 +1,173 @@
+"""The `cartrace` command: one name for every program of the project.
+
+It imports nothing but the standard library, typer and rich: each subcommand *becomes* the program that does the work
+(`python -m gateway`, `python -m cloud`, ...), so signals, exit codes and output are that program's own.
+"""
+
+import importlib.metadata
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+BENCHES = ("wire", "gateway", "cloud")  # each is `python -m HOUSE.bench --json`
+BENCH_LIMIT_S = 600
+
+app = typer.Typer(
+    help="Every scan and sensor reading of a cartridge unit provably part of its batch record, or named as missing.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"cartrace {importlib.metadata.version('cartrace')}")
+        raise typer.Exit
+
+
+@app.callback()
+def cartrace(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """The options that every command has in front."""
+
+
+@app.command()
+def demo(
+    once: Annotated[bool, typer.Option(help="Run the four batches to their end; one JSON object, no browser.")] = False,
+    state: Annotated[Path | None, typer.Option(help="Folder for everything the demonstration writes.")] = None,
+    sensor_csv: Annotated[
+        Path | None, typer.Option(exists=True, dir_okay=False, help="Measured values: a file with timestamp,value.")
+    ] = None,
+    speed: Annotated[float | None, typer.Option(min=1, max=240, help="How many times faster than life.")] = None,
+) -> None:
+    """Three units, two sites and the cloud on this machine, until Ctrl-C."""
+    given = {"--state": state, "--sensor-csv": sensor_csv, "--speed": speed}
+    options = [part for name, value in given.items() if value is not None for part in (name, str(value))]
+    _become("hil_tests.story", *(["--once"] if once else []), *options)
+
+
+# --- programs whose arguments are their own business ----------------------------------------------------------------
+
+_PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "allow_interspersed_args": False}
+
+
+def _passes_on(module: str, words: str) -> Callable[[typer.Context], None]:
+    def command(context: typer.Context) -> None:
+        _become(module, *words.split(), *context.args)
+
+    return command
+
+
+def _family(name: str, help_text: str, module: str, commands: dict[str, str]) -> None:
+    """A group whose commands hand everything, --help included, to `python -m module COMMAND`."""
+    family = typer.Typer(help=help_text, no_args_is_help=True, rich_markup_mode=None)
+    for words, line in commands.items():
+        family.command(words, help=line, context_settings=_PASS_ON, add_help_option=False)(_passes_on(module, words))
+    app.add_typer(family, name=name)
+
+
+_family(
+    "gateway",
+    "The gateway of a site. Every command needs --config FILE; COMMAND --help says more.",
+    "gateway",
+    {
+        "run": "Relay records from the serial ports to the cloud until stopped.",
+        "status": "What is not yet safe, how old it is, and why (--json).",
+    },
+)
+_family(
+    "cloud",
+    "The cloud: ledger, recipes, batches and the web page. COMMAND --help says more; what reads takes --json.",
+    "cloud",
+    {
+        "migrate": "Create or upgrade the database.",
+        "ingest": "Take records from the broker, answer with receipts, wants and orders.",
+        "web": "Serve the pages and the API.",
+        "key": "The cloud's public key, which gateways and units are given.",
+        "enrol": "Enrol a unit from its genesis record.",
+        "unit": "List the units; revoke a key.",
+        "recipe": "Add a recipe; list and show recipes.",
+        "batch": "Order a batch; list and show batches.",
+        "streams": "How far each unit's stream is archived.",
+        "quarantine": "What was refused, and why.",
+        "user": "People who may log in.",
+    },
+)
+_family(
+    "unit",
+    "A simulated unit that runs the real firmware. COMMAND --help says more.",
+    "hil_tests.bench",
+    {"provision": "Make a new unit: its key, its enrolment and its genesis record.", "run": "Switch it on."},
+)
+
+
+# --- measured figures -----------------------------------------------------------------------------------------------
+
+
+@app.command()
+def bench(
+    house: Annotated[str, typer.Argument(help="wire, gateway, cloud or all")] = "all",
+    as_json: Annotated[bool, typer.Option("--json", help="An array of {name, value, unit, baseline, ratio}.")] = False,
+) -> None:
+    """Measured figures, each beside a baseline of the same run: compare ratios, not values."""
+    if house not in (*BENCHES, "all"):
+        _fail(f"there is no bench {house!r}; choose one of {', '.join(BENCHES)} or all")
+    rows = [row for name in (BENCHES if house == "all" else (house,)) for row in _measure(name)]
+    if as_json:
+        typer.echo(json.dumps(rows, indent=1))
+    else:
+        _show(rows)
+
+
+def _measure(house: str) -> list[dict[str, object]]:
+    command = [sys.executable, "-m", f"{house}.bench", "--json"]
+    try:
+        done = subprocess.run(command, stdout=subprocess.PIPE, timeout=BENCH_LIMIT_S, check=False)
+    except subprocess.TimeoutExpired:
+        _fail(f"the bench of {house} took more than {BENCH_LIMIT_S} s; is the machine busy?")
+    if done.returncode != 0:
+        _fail(f"the bench of {house} failed (exit code {done.returncode}); its own words are above")
+    rows: list[dict[str, object]] = json.loads(done.stdout)
+    return rows
+
+
+def _show(rows: list[dict[str, object]]) -> None:
+    table = Table("name", "value", "unit", "baseline", "ratio")
+    for row in rows:
+        table.add_row(*(_cell(row.get(name)) for name in ("name", "value", "unit", "baseline", "ratio")))
+    Console().print(table)
+
+
+def _cell(value: object) -> str:
+    return f"{value:,.3g}" if isinstance(value, float) else "" if value is None else str(value)
+
+
+# --------------------------------------------------------------------------------------------------------------------
+
+
+def _become(module: str, *arguments: str) -> None:
+    """Replaces this process, so that a signal reaches the program itself."""
+    sys.stdout.flush()
+    os.execv(sys.executable, [sys.executable, "-m", module, *arguments])  # noqa: S606 - our own program, no shell
+
+
+def _fail(sentence: str) -> None:
+    typer.echo(f"cartrace: {sentence}", err=True)
+    raise typer.Exit(2)
+
+
+def main() -> None:
+    """Entry point of the `cartrace` script."""
+    app(prog_name="cartrace")

@@ -1,0 +1,84 @@
+"""The `cartrace` command: it shows what there is, refuses what there is not, and hands over faithfully."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+from typer.testing import CliRunner
+
+from tools import cli
+
+RUNNER = CliRunner()
+
+
+def cartrace(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-m", "tools", *arguments], capture_output=True, text=True, timeout=60)
+
+
+def test_version_is_the_projects() -> None:
+    shown = RUNNER.invoke(cli.app, ["--version"])
+    assert shown.exit_code == 0
+    assert shown.output.startswith("cartrace 0.")
+
+
+@pytest.mark.parametrize("command", [[], ["gateway"], ["cloud"], ["unit"]])
+def test_help_lists_the_commands(command: list[str]) -> None:
+    shown = RUNNER.invoke(cli.app, [*command, "--help"])
+    assert shown.exit_code == 0
+    assert "Commands:" in shown.output
+
+
+def test_shell_completion_can_be_installed() -> None:
+    shown = RUNNER.invoke(cli.app, ["--help"])
+    assert "--install-completion" in shown.output
+
+
+@pytest.mark.parametrize(
+    ("command", "program"),
+    [
+        (["gateway", "status", "--config", "x.toml", "--json"], ["gateway", "status", "--config", "x.toml", "--json"]),
+        (["gateway", "run", "--help"], ["gateway", "run", "--help"]),
+        (["cloud", "batch", "show", "B-1", "--json"], ["cloud", "batch", "show", "B-1", "--json"]),
+        (["unit", "run", "--speed", "60"], ["hil_tests.bench", "run", "--speed", "60"]),
+        (["demo", "--once", "--speed", "30"], ["hil_tests.story", "--once", "--speed", "30.0"]),
+    ],
+)
+def test_arguments_reach_the_program_unchanged(
+    command: list[str], program: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    became: list[list[str]] = []
+    monkeypatch.setattr(os, "execv", lambda _path, command: became.append(command))
+    shown = RUNNER.invoke(cli.app, command)
+    assert shown.exit_code == 0, shown.output
+    assert became == [[sys.executable, "-m", *program]]
+
+
+def test_an_unknown_command_is_refused_in_words() -> None:
+    done = cartrace("frobnicate")
+    assert done.returncode == 2
+    assert "No such command 'frobnicate'" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_an_unknown_bench_is_refused_in_words() -> None:
+    done = cartrace("bench", "moon")
+    assert done.returncode == 2
+    assert "there is no bench 'moon'" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_bench_rows_are_passed_on_as_json(monkeypatch: pytest.MonkeyPatch) -> None:
+    row = {"name": "verify", "value": 3.0, "unit": "records/s", "baseline": 2.0, "ratio": 1.5}
+    answer = subprocess.CompletedProcess[bytes]([], 0, json.dumps([row]).encode())
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: answer)
+    assert json.loads(RUNNER.invoke(cli.app, ["bench", "wire", "--json"]).output) == [row]
+    assert "1.5" in RUNNER.invoke(cli.app, ["bench", "wire"]).output
+
+
+def test_a_bench_that_fails_fails_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: subprocess.CompletedProcess[bytes]([], 3, b""))
+    shown = RUNNER.invoke(cli.app, ["bench", "wire", "--json"])
+    assert shown.exit_code == 2
+    assert "the bench of wire failed (exit code 3)" in shown.output
