@@ -60,6 +60,10 @@ class BatchReport(models.Model):
     conforming = models.BooleanField()
     authentic = models.BooleanField()
     needs_attention = models.IntegerField()
+    open_critical = models.IntegerField(default=0)
+    open_major = models.IntegerField(default=0)
+    open_minor = models.IntegerField(default=0)
+    last_contact_ms = models.BigIntegerField(null=True)  # when the cloud received the newest record of the batch
     updated_ms = models.BigIntegerField()
 
     def __str__(self) -> str:

@@ -38,6 +38,10 @@ class BatchRow:
     conforming: bool
     authentic: bool
     needs_attention: int  # open exceptions that a person must look at
+    open_critical: int
+    open_major: int
+    open_minor: int
+    last_contact_ms: int | None
     created_ms: int
     updated_ms: int | None
 
@@ -155,6 +159,7 @@ class QuarantineRow:
 def batch_list() -> list[BatchRow]:
     """Every batch, what needs attention first, then the newest."""
     batches = Batch.objects.select_related("unit__gateway__site", "recipe", "report")
+    batches = batches.defer("report__report", "recipe__toml", "order")  # the whole report is for the batch page
     rows = [_batch_row(batch) for batch in batches]
     return sorted(rows, key=lambda row: (-row.needs_attention, -row.created_ms, row.batch))
 
@@ -339,6 +344,10 @@ def _batch_row(batch: Batch) -> BatchRow:
         conforming=report.conforming if report else False,
         authentic=report.authentic if report else False,
         needs_attention=report.needs_attention if report else 0,
+        open_critical=report.open_critical if report else 0,
+        open_major=report.open_major if report else 0,
+        open_minor=report.open_minor if report else 0,
+        last_contact_ms=report.last_contact_ms if report else None,
         created_ms=batch.created_ms,
         updated_ms=report.updated_ms if report else None,
     )
