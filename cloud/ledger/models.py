@@ -144,15 +144,17 @@ class Quarantine(models.Model):
 class StreamHead(models.Model):
     """How far a stream has come; derived from the ledger in the same transaction.
 
-    highest_seq: the highest seq held. archived_thru: the last seq of the receiptable prefix (-1: none): from the
-    enrolled genesis on, each record names a held predecessor. archived_digests: digests held there, 32 bytes each (more
-    than one only after an equivocation).
+    highest_seq: the highest seq held. archived_thru: the last seq of the receiptable prefix (-1: none), along which
+    each record names a held predecessor, back to the enrolled genesis. archived_digests: the digests of that prefix's
+    end, 32 bytes each; more than one only after an equivocation. forked_at: the first seq that holds more than one
+    record.
     """
 
     kid = models.BinaryField(max_length=8, unique=True)
     highest_seq = models.BigIntegerField(default=-1)
     archived_thru = models.BigIntegerField(default=-1)
     archived_digests = models.BinaryField(default=b"")
+    forked_at = models.BigIntegerField(null=True)
     received_ms = models.BigIntegerField(default=0)
 
     def __str__(self) -> str:

@@ -1,4 +1,7 @@
-"""A record as plain JSON values, for people and for the API. The bytes stay the authority; nothing here is ever hashed."""
+"""A record as plain JSON values, for people and for the API.
+
+The bytes stay the authority; nothing made here is ever hashed or verified.
+"""
 
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
@@ -10,7 +13,7 @@ Json = str | int | bool | None | list["Json"] | dict[str, "Json"]
 
 
 def readable(value: object) -> Json:
-    """value (dataclasses, enums, bytes, tuples, maps, numbers, texts) as JSON: bytes as hex, enums as lower-case names."""
+    """value (dataclasses, enums, bytes, tuples, maps, numbers, texts) as JSON: bytes as hex, enums as names."""
     if isinstance(value, IntEnum):
         return value.name.lower()
     if value is None or isinstance(value, str | int):
