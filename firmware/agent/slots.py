@@ -1,0 +1,74 @@
+"""Slots: small named values on raw flash that survive a power cut at any point, the newest whole one or the one before.
+
+Decides which of two copies counts. Never touches the copy that counts: a new value goes into the other one.
+The format is written down in firmware/README.md.
+"""
+
+import binascii
+import struct
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from agent.journal import Flash
+
+MAGIC = b"CTS1"
+HEADER = "<4sIHI"  # magic, generation, length, CRC-32
+HEADER_BYTES = 16  # with two bytes 0xFF
+PAGE_BYTES = 256
+BLOCK_BYTES = 4096
+REGION_BLOCKS = 8
+# name: first block of copy A, blocks of a copy (B follows A), most bytes of a value
+_PLACES = {"config": (0, 1, 4000), "order": (2, 2, 4096)}
+
+
+class Slots:
+    """The values in a region of 8 blocks. Keeps nothing in RAM: each load reads the flash."""
+
+    def __init__(self, flash: "Flash") -> None:
+        assert flash.size >= REGION_BLOCKS * BLOCK_BYTES
+        assert (flash.page, flash.block) == (PAGE_BYTES, BLOCK_BYTES)
+        self._flash = flash
+
+    def load(self, name: str) -> "bytes | None":
+        """The value stored last under name ("config" or "order"), None when none was."""
+        newest = self._newest(name)
+        return newest[2] if newest is not None else None
+
+    def store(self, name: str, value: bytes) -> None:
+        """Keep value under name; it is kept when this returns. The same value again costs no flash operation.
+
+        Raises ValueError when value is longer than the slot.
+        """
+        block, blocks, most_bytes = _PLACES[name]
+        if len(value) > most_bytes:
+            raise ValueError("%s has %d bytes, at most %d fit its slot" % (name, len(value), most_bytes))
+        newest = self._newest(name)
+        if newest is not None and newest[2] == value:
+            return
+        generation, copy = (1, 0) if newest is None else (newest[0] + 1, 1 - newest[1])
+        start = (block + copy * blocks) * BLOCK_BYTES
+        for address in range(start, start + blocks * BLOCK_BYTES, BLOCK_BYTES):
+            self._flash.erase(address)
+        crc = _crc(name, generation, value)
+        raw = struct.pack(HEADER, MAGIC, generation, len(value), crc) + b"\xff\xff" + value
+        for at in range(0, len(raw), PAGE_BYTES):
+            page = raw[at : at + PAGE_BYTES]
+            self._flash.program(start + at, page + b"\xff" * (PAGE_BYTES - len(page)))
+
+    def _newest(self, name: str) -> "tuple[int, int, bytes] | None":
+        """Generation, copy (0 or 1) and value of the copy that counts."""
+        found = [copy for copy in (self._copy(name, 0), self._copy(name, 1)) if copy is not None]
+        return max(found) if found else None
+
+    def _copy(self, name: str, copy: int) -> "tuple[int, int, bytes] | None":
+        block, blocks, most_bytes = _PLACES[name]
+        address = (block + copy * blocks) * BLOCK_BYTES
+        magic, generation, size, crc = struct.unpack_from(HEADER, self._flash.read(address, HEADER_BYTES), 0)
+        if magic != MAGIC or size > most_bytes:
+            return None
+        value = self._flash.read(address + HEADER_BYTES, size)
+        return (generation, copy, value) if crc == _crc(name, generation, value) else None
+
+
+def _crc(name: str, generation: int, value: bytes) -> int:
+    return binascii.crc32(value, binascii.crc32(name.encode() + struct.pack("<IH", generation, len(value))))
