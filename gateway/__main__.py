@@ -1,0 +1,100 @@
+"""The gateway's command: run, status, bench. Errors are one sentence on standard error with a code."""
+
+import json
+import signal
+import sys
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import structlog
+import typer
+
+from gateway import bench as bench_rows
+from gateway import site as gateway_site
+from gateway.errors import AlreadyRunningError, ConfigError, GatewayError
+from gateway.settings import Settings, load
+from gateway.status import read_status, render
+from wire import Clock, WireError
+
+EXIT_CODES = {ConfigError: 2, AlreadyRunningError: 3}
+
+app = typer.Typer(
+    help="Relays signed records of units to the cloud, and keeps them until the cloud has them.", no_args_is_help=True
+)
+Config = Annotated[Path, typer.Option("--config", help="TOML file with the gateway's settings.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@app.command()
+def run(config: Config) -> None:
+    """Serve the units of one site until stopped (SIGTERM or Ctrl-C)."""
+    log_to_standard_error()
+    try:
+        gateway_site.run(_settings(config), _clock(), _stop_on_signals)
+    except GatewayError as error:
+        _fail(error)
+
+
+@app.command()
+def status(config: Config, as_json: AsJson = False) -> None:
+    """Say what is not yet safe, how old it is, and why. Works when the gateway is not running."""
+    try:
+        found = read_status(_settings(config), _clock().now_ms())
+    except GatewayError as error:
+        _fail(error)
+    print(json.dumps(found, indent=1) if as_json else render(found))
+
+
+@app.command()
+def bench(
+    as_json: AsJson = False,
+    directory: Annotated[Path | None, typer.Option(help="Where to write; the disk is what is measured.")] = None,
+) -> None:
+    """Measure how many records per second become durable and relayed, beside single commits on the same disk."""
+    rows = bench_rows.measure(directory)
+    if as_json:
+        print(json.dumps(rows, indent=1))
+        return
+    for row in rows:
+        print(f"{row['name']}: {row['value']} {row['unit']}; baseline {row['baseline']}, ratio {row['ratio']}")
+
+
+def log_to_standard_error() -> None:
+    """JSON lines for a collector, readable lines at a terminal."""
+    readable = sys.stderr.isatty()
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.dev.ConsoleRenderer() if readable else structlog.processors.JSONRenderer(),
+        ],
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+
+
+def _settings(config: Path) -> Settings:
+    try:
+        return load(config)
+    except WireError as error:
+        raise ConfigError(f"{config}: {error}") from error
+
+
+def _clock() -> Clock:
+    try:
+        return Clock.from_environment()
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+
+
+def _stop_on_signals(site: gateway_site.Site) -> None:
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: site.stop())
+
+
+def _fail(error: GatewayError) -> NoReturn:
+    print(f"{error.code}: {error}", file=sys.stderr)
+    raise typer.Exit(EXIT_CODES.get(type(error), 1))
+
+
+if __name__ == "__main__":
+    app(prog_name="python -m gateway")
