@@ -17,118 +17,10 @@ from typing import Any
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+from hil_tests.signed import Signed, take_apart
+
 BATCH_OPEN, BATCH_CLOSE = 5, 14
 _RECORD_DOMAIN, _RECEIPT_DOMAIN = b"cartrace/record/1", b"cartrace/receipt/1"
-
-
-# --- CBOR, as little of it as a record needs ------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Tagged:
-    tag: int
-    item: Any
-
-
-class UnreadableError(ValueError):
-    """These bytes are no CBOR of the kind that a record is made of."""
-
-
-def read_cbor(raw: bytes) -> Any:
-    """The one item in raw: int, bytes, str, list, dict or Tagged."""
-    item, end = _item(raw, 0)
-    if end != len(raw):
-        raise UnreadableError(f"{len(raw) - end} bytes after the item")
-    return item
-
-
-def _item(raw: bytes, at: int) -> tuple[Any, int]:
-    if at >= len(raw):
-        raise UnreadableError("ends in the middle of an item")
-    major, short = raw[at] >> 5, raw[at] & 31
-    at += 1
-    if short < 24:
-        number = short
-    elif short < 28:
-        width = 1 << (short - 24)
-        number, at = int.from_bytes(raw[at : at + width], "big"), at + width
-    else:
-        raise UnreadableError("indefinite length")
-    if major == 0:
-        return number, at
-    if major == 1:
-        return -1 - number, at
-    if major in (2, 3):
-        chunk, at = raw[at : at + number], at + number
-        if len(chunk) != number:
-            raise UnreadableError("a string is cut short")
-        return (chunk if major == 2 else chunk.decode()), at
-    if major == 4:
-        items = []
-        for _ in range(number):
-            item, at = _item(raw, at)
-            items.append(item)
-        return items, at
-    if major == 5:
-        pairs = {}
-        for _ in range(number):
-            key, at = _item(raw, at)
-            pairs[key], at = _item(raw, at)
-        return pairs, at
-    if major == 6:
-        item, at = _item(raw, at)
-        return Tagged(number, item), at
-    raise UnreadableError("a float or a simple value")
-
-
-def _cbor_bytes(raw: bytes) -> bytes:
-    """raw as a CBOR byte string; enough for a Sig_structure."""
-    head = bytes([0x40 + len(raw)]) if len(raw) < 24 else b"\x58" + bytes([len(raw)]) if len(raw) < 256 else b""
-    return (head or b"\x59" + len(raw).to_bytes(2, "big")) + raw
-
-
-# --- signed items ---------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Signed:
-    """A COSE_Sign1 taken apart, nothing verified."""
-
-    raw: bytes
-    protected: bytes
-    payload: bytes
-    signature: bytes
-
-    @property
-    def kid(self) -> bytes:
-        kid: bytes = read_cbor(self.protected)[4]
-        return kid
-
-    @property
-    def event(self) -> dict[int, Any]:
-        event: dict[int, Any] = read_cbor(self.payload)
-        return event
-
-    @property
-    def digest(self) -> bytes:
-        return hashlib.sha256(self.raw).digest()
-
-    def verifies(self, public_key: bytes, domain: bytes) -> bool:
-        signed = b"\x84\x6aSignature1" + _cbor_bytes(self.protected) + _cbor_bytes(domain) + _cbor_bytes(self.payload)
-        try:
-            Ed25519PublicKey.from_public_bytes(public_key).verify(self.signature, signed)
-        except InvalidSignature:
-            return False
-        return True
-
-
-def take_apart(raw: bytes) -> Signed:
-    """The parts of a record, receipt or order; UnreadableError when it is no COSE_Sign1."""
-    whole = read_cbor(raw)
-    if not isinstance(whole, Tagged) or whole.tag != 18 or len(whole.item) != 4:
-        raise UnreadableError("no COSE_Sign1")
-    protected, _, payload, signature = whole.item
-    return Signed(raw, protected, payload, signature)
 
 
 # --- what is known to be true ---------------------------------------------------------------------------------------
@@ -238,7 +130,7 @@ def _chains_and_signatures(truth: Truth, ledger: Ledger) -> Iterator[str]:
                 yield f"{unit}: the ledger goes from seq {seq - 1} to {record.event[1]}"
             elif record.event[2] != prev:
                 yield f"{unit}: record {seq} does not name its predecessor"
-            if not record.verifies(public_key, _RECORD_DOMAIN):
+            if not verifies(record, public_key, _RECORD_DOMAIN):
                 yield f"{unit}: the signature of record {record.event[1]} is not the unit's"
             prev, seq = record.digest, record.event[1] + 1
 
@@ -247,7 +139,7 @@ def _receipts_not_beyond(truth: Truth, ledger: Ledger) -> Iterator[str]:
     for raw in truth.receipts:
         receipt = take_apart(raw)
         kid, seq, digest = (receipt.event[key] for key in (1, 2, 3))
-        if not receipt.verifies(truth.cloud_public_key, _RECEIPT_DOMAIN):
+        if not verifies(receipt, truth.cloud_public_key, _RECEIPT_DOMAIN):
             yield f"a receipt for {kid.hex()} through {seq} is not signed by the cloud"
         held = ledger.records_of(kid)[: seq + 1]
         if len(held) <= seq or hashlib.sha256(held[seq]).digest() != digest:
@@ -313,6 +205,22 @@ def _is_complete(batch: str, truth: Truth, ledger: Ledger) -> bool:
             held = ledger.records_of(_kid_of(journal))
             return bool(closed) and all(raw in held for raw in journal[opened[0] : closed[0] + 1])
     return False
+
+
+def verifies(signed: Signed, public_key: bytes, domain: bytes) -> bool:
+    """Whether the signature is that key's over the Sig_structure (SPEC W12)."""
+    message = b"\x84\x6aSignature1" + b"".join(_cbor_bytes(part) for part in (signed.protected, domain, signed.payload))
+    try:
+        Ed25519PublicKey.from_public_bytes(public_key).verify(signed.signature, message)
+    except InvalidSignature:
+        return False
+    return True
+
+
+def _cbor_bytes(raw: bytes) -> bytes:
+    """raw as a CBOR byte string; enough for a Sig_structure."""
+    head = bytes([0x40 + len(raw)]) if len(raw) < 24 else b"\x58" + bytes([len(raw)]) if len(raw) < 256 else b""
+    return (head or b"\x59" + len(raw).to_bytes(2, "big")) + raw
 
 
 def _name(raw: bytes) -> str:

@@ -1,4 +1,4 @@
-"""What stands at the control site and at a site, as real processes of the bench: the cloud's two programs and a gateway.
+"""What stands at the control site and at a site, as real processes: the cloud's two programs and a gateway.
 
 They are started exactly as an operator would start them, from their command lines, with a state folder and a log file
 each. Nothing here looks inside the product; whoever wants facts asks ``--json`` or reads the files.
@@ -46,16 +46,18 @@ class Cloud:
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """One `python -m cloud ...` to its end, whatever its exit code."""
-        return subprocess.run(
-            python("cloud", *arguments), env=self._env, capture_output=True, text=True, timeout=COMMAND_LIMIT_S, check=False
-        )  # fmt: skip
+        return _run(python("cloud", *arguments), self._env)
 
-    def ask(self, *arguments: str) -> Any:
-        """What a `python -m cloud ... --json` says; BenchError with its own words when it fails."""
-        done = self.run(*arguments, "--json")
+    def command(self, *arguments: str) -> str:
+        """What a `python -m cloud ...` prints; BenchError with its own words when it fails."""
+        done = self.run(*arguments)
         if done.returncode != 0:
             raise BenchError(f"cloud {' '.join(arguments)}: {done.stderr.strip() or done.stdout.strip()}")
-        return json.loads(done.stdout)
+        return done.stdout
+
+    def ask(self, *arguments: str) -> Any:
+        """The same with --json, read."""
+        return json.loads(self.command(*arguments, "--json"))
 
     def start_web(self) -> None:
         self.web.start()
@@ -72,8 +74,16 @@ class Gateway:
     """One gateway, its serial ports, and the network between it and the broker."""
 
     def __init__(
-        self, name: str, site: str, state: Path, *, ports: list[str], cloud_key: str, broker_port: int, env: Mapping[str, str]
-    ) -> None:  # fmt: skip
+        self,
+        name: str,
+        site: str,
+        state: Path,
+        *,
+        ports: list[str],
+        cloud_key: str,
+        broker_port: int,
+        env: Mapping[str, str],
+    ) -> None:
         self.name, self.site, self.state = name, site, state
         state.mkdir(parents=True, exist_ok=True)
         self.network = Network(broker_port)
@@ -102,14 +112,15 @@ class Gateway:
 
     def status(self) -> dict[str, Any]:
         """What `python -m gateway status --json` says now."""
-        done = subprocess.run(
-            python("gateway", "status", "--config", str(self.config), "--json"),
-            env=self._env, capture_output=True, text=True, timeout=COMMAND_LIMIT_S, check=False,
-        )  # fmt: skip
+        done = _run(python("gateway", "status", "--config", str(self.config), "--json"), self._env)
         if not done.stdout.strip():
             raise BenchError(f"gateway status of {self.name}: {done.stderr.strip()}")
         status: dict[str, Any] = json.loads(done.stdout)
         return status
+
+
+def _run(command: list[str], env: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, env=env, capture_output=True, text=True, timeout=COMMAND_LIMIT_S, check=False)
 
 
 def _gateway_toml(name: str, site: str, ports: list[str], cloud_key: str, broker_port: int) -> str:

@@ -1,0 +1,357 @@
+"""The story: four batches on three units, from printed labels to reconciled batch records.
+
+1 is right in everything; 2 has process faults; 3 runs during trouble; 4 has a bad carrier. It only does things to the
+system, as people and bad luck would; what must come of it is written in the tests, never here.
+Run it with ``python -m hil_tests.story``.
+"""
+
+import argparse
+import json
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+
+from hil_tests import carrier, figures
+from hil_tests.programs import BenchError
+from hil_tests.progress import Progress
+from hil_tests.stage import Stage
+from hil_tests.technician import Materials, StoryStopped, Technician, UnexpectedPanelError
+
+DEFAULT_STATE = Path(".state/demo")
+DEFAULT_SPEED = 60.0
+BADGES = {"U-01": "OP-114", "U-02": "OP-207", "U-03": "OP-331"}
+PACE_S = 0.25  # a breath before every scan
+OUTAGE_S = 12.0  # real; twelve minutes of the demonstration's time, beyond the recipe's ten for late records
+SETTLE_S = 60.0
+QUIET_S = 20.0  # between the batches that follow the story
+CARTRIDGE, BUFFER, VECTOR = "Process cartridge", "Wash buffer", "Lentiviral vector"
+
+
+class Story:
+    """Plays on a stage that has risen. say: told what happens; stopping: set when somebody has seen enough."""
+
+    def __init__(self, stage: Stage, say: Callable[[str], None], stopping: threading.Event) -> None:
+        self.stage = stage
+        self.tampering = carrier.Tampering()
+        self._say, self._stopping = say, stopping
+        self._materials = {number: Materials(number, stage.shown_ms()) for number in range(1, 5)}
+
+    def batch_of(self, number: int) -> str:
+        return self._materials[number].batch
+
+    def play(self) -> None:
+        """All four batches: 1 on U-01, 2 on U-02, 3 and then 4 on U-03, side by side."""
+        for number, unit in ((1, "U-01"), (2, "U-02"), (3, "U-03")):
+            self._order(self._materials[number], unit)
+        together = [
+            _Scene(lambda: self.good(self._materials[1], "U-01"), self._stopping),
+            _Scene(lambda: self._with_faults(self._materials[2], "U-02"), self._stopping),
+            _Scene(self._third_and_fourth, self._stopping),
+        ]
+        for scene in together:
+            scene.start()
+        for scene in together:
+            scene.finish()
+
+    def _third_and_fourth(self) -> None:
+        self._in_trouble(self._materials[3], "U-03")
+        self._order(self._materials[4], "U-03")
+        self._with_a_bad_carrier(self._materials[4], "U-03")
+
+    def go_on(self) -> None:
+        """Good batches, one after the other on each unit in turn, until stopped."""
+        number = len(self._materials)
+        while True:
+            for unit in BADGES:
+                number += 1
+                materials = Materials(number, self.stage.shown_ms())
+                if self._stopping.wait(QUIET_S):
+                    raise StoryStopped
+                self._order(materials, unit)
+                self.good(materials, unit)
+
+    # --- scenes -----------------------------------------------------------------------------------------------------
+
+    def good(self, materials: Materials, unit: str) -> None:
+        hands = self._begin(materials, unit)
+        self._receive(hands, materials)
+        self._prime(hands, materials)
+        self._load(hands, materials)
+        hands.start("culture")
+        hands.wait(6)
+        hands.done("culture")
+        self._simple(hands, "harvest", "close")
+        self._finish(hands, materials, unit)
+
+    def _with_faults(self, materials: Materials, unit: str) -> None:
+        hands = self._begin(materials, unit)
+        self._receive(hands, materials)
+        hands.start("prime")
+        self._tell(unit, "takes the vector instead of the cartridge; the unit refuses it")
+        hands.refused(materials.vector, "WRONG ITEM. Need:", CARTRIDGE)
+        hands.take(materials.cartridge, CARTRIDGE)
+        self._tell(unit, "takes a buffer lot that has expired; the unit refuses it")
+        hands.refused(materials.expired_buffer, "EXPIRED")
+        hands.take(materials.buffer, BUFFER)
+        self._buffer_used(hands)
+        hands.done("prime")
+        hands.start("load")
+        self._tell(unit, "finishes loading without scanning the vector")
+        hands.done("load", "label unreadable")
+        self._tell(unit, "harvests before the culture")
+        hands.start("harvest", "changed plan")
+        hands.done("harvest")
+        hands.start("culture")
+        self._misbehaving_sensor(hands, unit)
+        hands.done("culture")
+        self._simple(hands, "close")
+        self._finish(hands, materials, unit)
+
+    def _misbehaving_sensor(self, hands: Technician, unit: str) -> None:
+        sensors = self.stage.units[unit].sensors
+        channel = sensors.channels[0].name
+        hands.wait(2)
+        self._tell(unit, "the incubator is too warm for some minutes")
+        sensors.excursion(channel, 150)
+        hands.wait(3)
+        sensors.well(channel)
+        hands.wait(2)
+        self._tell(unit, "the temperature sensor gives nothing for some minutes")
+        sensors.missing(channel)
+        hands.wait(5)
+        sensors.well(channel)
+        hands.wait(2)
+
+    def _in_trouble(self, materials: Materials, unit: str) -> None:
+        board, gateway = self.stage.units[unit], self.stage.gateway_of(unit)
+        hands = self._begin(materials, unit)
+        self._receive(hands, materials)
+        hands.start("prime")
+        hands.take(materials.cartridge, CARTRIDGE)
+        self._tell(unit, "loses power in the middle of priming")
+        board.power_cut()
+        self._power_again(hands)
+        hands.take(materials.buffer, BUFFER)
+        self._buffer_used(hands)
+        hands.done("prime")
+        self._tell(unit, "the site loses its uplink")
+        gateway.network.cut()
+        cut_s = time.monotonic()
+        self._load(hands, materials)
+        hands.start("culture")
+        hands.wait(2)
+        self._tell(unit, "its gateway is killed with -9")
+        gateway.kill9()
+        hands.wait(1)
+        gateway.start()
+        hands.wait(1)
+        self._tell(unit, "loses power while it writes a record, in the middle of the culture")
+        board.power_cut(at_flash_op=2, torn_bytes=100)
+        board.wait_off(20)
+        self._power_again(hands)
+        hands.wait(max(0.0, cut_s + OUTAGE_S - time.monotonic()))
+        self._forgetting_broker(hands, unit)
+        hands.wait(2)
+        hands.done("culture")
+        self._simple(hands, "harvest", "close")
+        self._finish(hands, materials, unit)
+
+    def _power_again(self, hands: Technician) -> None:
+        hands.wait(0.5)
+        hands.unit.power_on()
+        hands.wait_panel(lambda lines: any("Restarted" in line for line in lines), "Restarted", 20)
+        hands.wait_clock()
+
+    def _forgetting_broker(self, hands: Technician, unit: str) -> None:
+        """The uplink is back, the broker acknowledges everything, and forgets it before the cloud has read it."""
+        self.stage.cloud.ingest.stop()
+        self.stage.gateway_of(unit).network.restore()
+        self._tell(unit, "the uplink is back; the broker takes the backlog, and dies before the cloud reads it")
+        hands.wait(2)
+        self.stage.broker_forgets()
+        self.stage.cloud.ingest.start()
+
+    def _with_a_bad_carrier(self, materials: Materials, unit: str) -> None:
+        gateway, kid = self.stage.gateway_of(unit), self.stage.kids[unit]
+        hands = self._begin(materials, unit)
+        self._receive(hands, materials)
+        self._prime(hands, materials)
+        gateway.network.cut()
+        self._load(hands, materials)
+        hands.start("culture")
+        hands.wait(4)
+        saved = len(self.stage.units[unit].journal())
+        while carrier.relayed_next(gateway.spool, kid) < saved:
+            hands.wait(0.2)
+        gateway.stop()
+        self._tell(unit, "somebody removes a record from the gateway's spool, alters another and forges a third")
+        self.tampering = carrier.tamper(gateway.spool, materials.batch, materials.vector_lot)
+        gateway.start()
+        gateway.network.restore()
+        hands.wait(4)
+        hands.done("culture")
+        self._simple(hands, "harvest", "close")
+        self._finish(hands, materials, unit)
+
+    # --- parts of scenes --------------------------------------------------------------------------------------------
+
+    def _order(self, materials: Materials, unit: str) -> None:
+        self.stage.order(materials.batch, unit, materials.donor_code)
+        self._say(f"{materials.batch} is ordered from {unit}")
+
+    def _begin(self, materials: Materials, unit: str) -> Technician:
+        hands = Technician(self.stage.units[unit], pace_s=PACE_S, stopping=self._stopping)
+        hands.wait_clock(60)
+        hands.sign_in(BADGES[unit])
+        hands.open_batch(materials.batch)
+        self._tell(unit, f"opens {materials.batch}")
+        return hands
+
+    def _receive(self, hands: Technician, materials: Materials) -> None:
+        hands.start("receive")
+        hands.take_donor_bag(materials.donor_code)
+        hands.done("receive")
+
+    def _prime(self, hands: Technician, materials: Materials) -> None:
+        hands.start("prime")
+        hands.take(materials.cartridge, CARTRIDGE)
+        hands.take(materials.buffer, BUFFER)
+        self._buffer_used(hands)
+        hands.done("prime")
+
+    def _buffer_used(self, hands: Technician) -> None:
+        hands.quantity("buffer", "issued", "500", "mL")
+        hands.quantity("buffer", "used", "482.5", "mL")
+        hands.quantity("buffer", "returned", "15", "mL")
+
+    def _load(self, hands: Technician, materials: Materials) -> None:
+        hands.start("load")
+        hands.take(materials.vector, VECTOR)
+        hands.done("load")
+
+    def _simple(self, hands: Technician, *steps: str) -> None:
+        for step in steps:
+            hands.start(step)
+            hands.wait(0.5)
+            hands.done(step)
+
+    def _finish(self, hands: Technician, materials: Materials, unit: str) -> None:
+        hands.close_batch(materials.batch)
+        hands.sign_out(BADGES[unit])
+        self._tell(unit, f"has closed {materials.batch}")
+
+    def _tell(self, unit: str, what: str) -> None:
+        self._say(f"{unit}: {what}")
+
+    # --- the end ----------------------------------------------------------------------------------------------------
+
+    def settle(self) -> bool:
+        """Wait until all that is saved is archived and reported, then switch the units off. False: in vain."""
+        give_up_at = time.monotonic() + SETTLE_S
+        while time.monotonic() < give_up_at:
+            if self._all_archived() and self._switch_off():
+                return True
+            if self._stopping.wait(0.5):
+                raise StoryStopped
+        return False
+
+    def _all_archived(self) -> bool:
+        reports = figures.reports(self.stage)
+        return all(stream.settled for stream in figures.streams(self.stage)) and all(
+            report["state"] in ("closed", "aborted") and report["complete"] for report in reports.values()
+        )
+
+    def _switch_off(self) -> bool:
+        """Units off; on again, and False, when one of them saved a record in that moment."""
+        for unit in self.stage.units.values():
+            unit.power_cut()
+        if all(stream.settled for stream in figures.streams(self.stage)):
+            return True
+        for unit in self.stage.units.values():
+            unit.power_on()
+        return False
+
+
+class _Scene(threading.Thread):
+    """One unit's part of the story. When it fails, the others are told to stop."""
+
+    def __init__(self, play: Callable[[], None], stopping: threading.Event) -> None:
+        super().__init__(daemon=True)
+        self._play, self._stopping = play, stopping
+        self._failure: BaseException | None = None
+
+    def run(self) -> None:
+        try:
+            self._play()
+        except BaseException as failure:  # handed to whoever waits for the scene
+            self._failure = failure
+            self._stopping.set()
+
+    def finish(self) -> None:
+        while self.is_alive():
+            self.join(0.2)  # short, so that Ctrl-C is heard
+        if self._failure is not None and not isinstance(self._failure, StoryStopped):
+            raise self._failure
+
+
+def main() -> int:
+    """0: the story came to its end; 1: it did not, with one sentence on standard error."""
+    asked = _arguments()
+    stopping = threading.Event()
+    signal.signal(signal.SIGTERM, _as_ctrl_c)
+    progress = Progress()
+    try:
+        with Stage(asked.state, speed=asked.speed, sensor_csv=asked.sensor_csv, web=not asked.once) as stage:
+            try:
+                return _run(stage, progress, stopping, once=asked.once)
+            finally:
+                stopping.set()
+                progress.stop()
+    except KeyboardInterrupt:
+        print("stopped; everything has been ended", file=sys.stderr)
+        return 0 if not asked.once else 1
+    except (BenchError, UnexpectedPanelError, ValueError, OSError) as error:
+        print(f"the demonstration cannot go on: {error}", file=sys.stderr)
+        return 1
+
+
+def _run(stage: Stage, progress: Progress, stopping: threading.Event, *, once: bool) -> int:
+    progress.say("setting up the control site, two sites and three units")
+    stage.rise()
+    if not once:
+        progress.headline(
+            f"{stage.cloud.url}   login {stage.login.name}   password {stage.login.password}   (Ctrl-C ends)"
+        )
+    progress.start(stage)
+    story = Story(stage, progress.say, stopping)
+    story.play()
+    if not once:
+        progress.say("the four batches are made; more good ones follow, until Ctrl-C")
+        story.go_on()
+    settled = story.settle()
+    progress.stop()
+    print(json.dumps(figures.outcome(stage)))
+    if not settled:
+        print(f"not everything was archived within {SETTLE_S:.0f} s; the logs are in {stage.folder}", file=sys.stderr)
+    return 0 if settled else 1
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m hil_tests.story", description="Four batches on three units.")
+    parser.add_argument("--once", action="store_true", help="the four batches to their end, then one JSON object")
+    parser.add_argument("--state", type=Path, default=DEFAULT_STATE, help="folder for everything that is written")
+    parser.add_argument("--sensor-csv", type=Path, help="measured values: a file with the columns timestamp,value")
+    parser.add_argument("--speed", type=float, default=DEFAULT_SPEED, help="how many times faster than life")
+    return parser.parse_args()
+
+
+def _as_ctrl_c(_signal: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    sys.exit(main())
