@@ -16,10 +16,11 @@ from pathlib import Path
 from types import FrameType
 
 from hil_tests import carrier, figures
+from hil_tests.materials import Materials
 from hil_tests.programs import BenchError
 from hil_tests.progress import Progress
 from hil_tests.stage import Stage
-from hil_tests.technician import Materials, StoryStopped, Technician, UnexpectedPanelError
+from hil_tests.technician import StoryStopped, Technician, UnexpectedPanelError
 
 DEFAULT_STATE = Path(".state/demo")
 DEFAULT_SPEED = 60.0

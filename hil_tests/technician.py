@@ -7,16 +7,11 @@ the story with what the panel showed instead.
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 
 from hil_tests import labels
 from hil_tests.bench.unix_unit import UnixUnit
 from hil_tests.signed import take_apart
 
-CARTRIDGE = labels.gtin("0952000001001")
-BUFFER = labels.gtin("0952000001002")
-VECTOR = labels.gtin("0952000001003")
 BOOT, CLOCK = 1, 2  # record types, SPEC section 5
 ANSWER_S = 15.0  # a scan is answered in milliseconds; a busy machine takes its time
 ORDER_S = 40.0
@@ -30,50 +25,6 @@ class StoryStopped(Exception):  # noqa: N818 - somebody pressed Ctrl-C: no error
 
 class UnexpectedPanelError(AssertionError):
     """The unit did not answer as a technician would expect."""
-
-
-@dataclass(frozen=True)
-class Materials:
-    """What lies on the bench for one batch. today_ms: the day that the demonstration shows."""
-
-    number: int
-    today_ms: int
-
-    @property
-    def batch(self) -> str:
-        return f"B-{self._year}-{self.number:04d}"
-
-    @property
-    def donor_code(self) -> str:
-        """A donation identification number in its ISBT 128 structure: data identifier, 13 characters, two flags."""
-        return f"=A9999{self._year % 100:02d}{self.number:06d}00"
-
-    @property
-    def cartridge(self) -> str:
-        return f"[01]{CARTRIDGE}[17]{self._expiry(200)}[21]C{self.number:05d}"
-
-    @property
-    def buffer(self) -> str:
-        return f"[01]{BUFFER}[17]{self._expiry(300)}[10]WB-{self.number:04d}"
-
-    @property
-    def expired_buffer(self) -> str:
-        return f"[01]{BUFFER}[17]{self._expiry(-40)}[10]WB-0001"
-
-    @property
-    def vector(self) -> str:
-        return f"[01]{VECTOR}[17]{self._expiry(90)}[10]{self.vector_lot}"
-
-    @property
-    def vector_lot(self) -> str:
-        return f"LV-{self.number:04d}"
-
-    @property
-    def _year(self) -> int:
-        return datetime.fromtimestamp(self.today_ms / 1000, UTC).year
-
-    def _expiry(self, days: int) -> str:
-        return f"{datetime.fromtimestamp(self.today_ms / 1000, UTC) + timedelta(days=days):%y%m%d}"
 
 
 class Technician:
