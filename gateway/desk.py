@@ -10,22 +10,22 @@ import random
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from dataclasses import dataclass
 
 import structlog
 
 from gateway.errors import SpoolFullError
+from gateway.live import state_topic
 from gateway.mqtt import Broker, BrokerDown, BrokerEvent, BrokerUp, FromCloud
-from gateway.peek import RECORD_BYTES_MAX, STORE_INT_MAX
+from gateway.outbound import Outbound
+from gateway.peek import STORE_INT_MAX
 from gateway.ports import Port, PortClosed, PortEvent, PortHeard, PortOpened
 from gateway.session import Session
 from gateway.settings import Settings
-from gateway.spool import Row, Spool
-from gateway.status import shown_age
-from gateway.uplink import ASK_ROWS, After, Ask, Range, Uplink
+from gateway.spool import Spool
+from gateway.uplink import Uplink
 from gateway.wants import Wants
 from wire import (
-    MAX_MESSAGE_BYTES,
     Clock,
     Message,
     ReceiptFrame,
@@ -37,7 +37,6 @@ from wire import (
     decode_orders,
     decode_receipts,
     decode_wants,
-    encode_records,
     order_chunks,
     verify_order,
     verify_receipt,
@@ -50,7 +49,6 @@ STATE_EVERY_MS = 2_000  # the retained state, when it changed
 STATE_REFRESH_MS = 60_000
 FULL_RETRY_MS = 5_000
 QUIET_CLOUD_MS = 30_000  # silence after which the cloud's next word means that it is back
-ENTRY_BYTES = 16  # CBOR around one record in a message: array, arrival time, length
 MISSING_RANGES_MAX = 64
 ROOM_CHECK_MS = 1_000
 BASE_UNCERTAINTY_MS = 100  # serial line, queue and group commit between our clock and the unit's
@@ -70,6 +68,15 @@ class PortState:
         self.asked_ms = now_ms
 
 
+@dataclass(frozen=True)
+class Line:
+    """The connection to the broker, and since when (wall ms) it is as it is."""
+
+    up: bool
+    problem: str | None
+    since_ms: int
+
+
 class Desk:
     """Serves one opened spool. now_ms arguments are monotonic milliseconds; wall time comes from clock."""
 
@@ -77,39 +84,40 @@ class Desk:
         self, settings: Settings, spool: Spool, ports: Sequence[Port], broker: Broker, clock: Clock, now_ms: int,
         jitter: Callable[[], float] = lambda: random.uniform(0.75, 1.25),  # noqa: S311 - jitter, no secret
     ) -> None:  # fmt: skip
-        self._settings, self._spool, self._broker, self._clock = settings, spool, broker, clock
+        self.settings, self.spool, self.broker, self.clock = settings, spool, broker, clock
         self._topics = Topics(settings.mqtt.root, settings.site, settings.gateway)
-        self._ports = {port: PortState(port, Session(settings.gateway, self._time), now_ms) for port in ports}
-        self._uplink = Uplink(settings.resend_ms, settings.resend_max_ms, jitter)
+        self.ports = {port: PortState(port, Session(settings.gateway, self._time), now_ms) for port in ports}
+        self.uplink = Uplink(settings.resend_ms, settings.resend_max_ms, jitter)
         self._wants = Wants()
-        self._number = 0  # SPEC W61
-        self._full: str | None = None
+        self._outbound = Outbound(self._topics.records, spool, self.uplink, broker, clock)
+        self.full: str | None = None
         self._full_until_ms = 0
         self._room_checked_ms = now_ms - ROOM_CHECK_MS
-        self._broker_up = broker.up
-        self._broker_problem: str | None = None if broker.up else f"broker {broker.where} is being connected to"
-        self._broker_since_ms = self._time().time_ms
-        self._heard_cloud_ms: int | None = None  # monotonic
-        self._started_ms = now_ms
+        problem = None if broker.up else f"broker {broker.where} is being connected to"
+        self.line = Line(broker.up, problem, clock.now_ms())
+        self.heard_cloud_ms: int | None = None  # monotonic
         self._state_sent: tuple[int, str] = (now_ms - STATE_REFRESH_MS, "")
         self._time_sent_ms = now_ms
         self.counters: Counter[str] = Counter()
         self._begin_again()
 
     def _begin_again(self) -> None:
-        self._uplink.restart()
-        for stream in self._spool.streams():
-            lane = self._uplink.lane(stream.kid)
+        self.uplink.restart()
+        for stream in self.spool.streams():
+            lane = self.uplink.lane(stream.kid)
             lane.at_end, lane.slow = False, stream.archived_seq < 0
-        self._uplink.lane(None).at_end = False
+        self.uplink.lane(None).at_end = False
 
     def _time(self) -> Time:
-        return Time(self._clock.now_ms(), round(BASE_UNCERTAINTY_MS * max(1.0, self._clock.speed)))
+        return Time(self.clock.now_ms(), round(BASE_UNCERTAINTY_MS * max(1.0, self.clock.speed)))
 
     # -- events
 
     def take(self, events: Sequence[Event], now_ms: int) -> None:
-        """Commit everything that these events bring, then answer. Raises SpoolBrokenError; a full disk only silences us."""
+        """Commit everything that these events bring, then answer.
+
+        Raises SpoolBrokenError; a full disk only silences us.
+        """
         from_ports = [event for event in events if isinstance(event, PortOpened | PortHeard | PortClosed)]
         try:
             self._take_from_ports(from_ports, now_ms)
@@ -117,30 +125,30 @@ class Desk:
             self._disk_full(str(full), now_ms)
         for event in events:
             if isinstance(event, BrokerUp):
-                self._set_broker(True, None)
-                self._uplink.restart()
+                self._set_line(True, None)
+                self.uplink.restart()
                 self._state_sent = (now_ms - STATE_REFRESH_MS, "")
             elif isinstance(event, BrokerDown):
-                self._set_broker(False, event.problem)
+                self._set_line(False, event.problem)
             elif isinstance(event, FromCloud):
                 try:
                     self._take_from_cloud(event, now_ms)
                 except SpoolFullError as full:  # not done: it comes again
                     self._disk_full(str(full), now_ms)
                 else:
-                    self._broker.done(event)
+                    self.broker.done(event)
 
     def _take_from_ports(self, events: Sequence[PortEvent], now_ms: int) -> None:
         if not events:
             return
         heard: list[PortState] = []
         replies: list[tuple[Port, Message]] = []
-        arrival_ms = self._clock.now_ms()
+        arrival_ms = self.clock.now_ms()
         for event in events:
-            self._note_port(self._ports[event.port], event, now_ms)
-        with self._spool.transaction():
+            self._note_port(self.ports[event.port], event, now_ms)
+        with self.spool.transaction():
             for event in events:
-                state = self._ports[event.port]
+                state = self.ports[event.port]
                 if isinstance(event, PortHeard):
                     replies.extend(
                         (event.port, reply) for reply in self._hear(state, event.messages, arrival_ms, now_ms)
@@ -149,7 +157,7 @@ class Desk:
                 else:
                     state.session.reset()
             for state in dict.fromkeys(heard):
-                ack = state.session.commit(self._spool)
+                ack = state.session.commit(self.spool)
                 if ack is not None:
                     replies.append((state.port, ack))
         for port, reply in replies:
@@ -158,22 +166,22 @@ class Desk:
     def _hear(self, state: PortState, messages: Iterable[Message], arrival_ms: int, now_ms: int) -> list[Message]:
         replies: list[Message] = []
         for message in messages:
-            if self._full is not None and not isinstance(message, Who):
+            if self.full is not None and not isinstance(message, Who):
                 self.counters["unanswered_disk_full"] += 1
                 continue
-            heard = state.session.heard(message, self._spool, arrival_ms)
+            heard = state.session.heard(message, self.spool, arrival_ms)
             replies.extend(heard.replies)
             if heard.welcomed and state.session.kid is not None:
-                self._uplink.added(state.session.kid)
+                self.uplink.added(state.session.kid)
                 replies.extend(self._wants.take_for_unit(state.session.kid))
             if heard.stored is not None:
                 self.counters["records_stored"] += 1
                 stored = heard.stored
-                known = self._spool.knows(stored.kid)
-                self._uplink.added(stored.kid if known else None)
+                known = self.spool.knows(stored.kid)
+                self.uplink.added(stored.kid if known else None)
                 if self._wants.is_asked(stored.kid, stored.seq):
-                    self._uplink.refill(stored.row)
-        if state.session.kid is None and self._full is None and now_ms - state.asked_ms >= WHO_EVERY_MS:
+                    self.uplink.refill(stored.row)
+        if state.session.kid is None and self.full is None and now_ms - state.asked_ms >= WHO_EVERY_MS:
             state.asked_ms = now_ms
             replies.append(Who())
         return replies
@@ -185,21 +193,21 @@ class Desk:
         problem = event.problem if isinstance(event, PortClosed) else None
         if problem != state.problem or state.open != (problem is None):
             state.since_ms = now_ms
-            if problem is None:
-                log.info("port_open", port=state.port.url)
-            else:
+            if problem is not None:
                 log.warning("port_closed", port=state.port.url, text=problem)
+        if problem is None:
+            log.info("port_open", port=state.port.url)
         state.open, state.problem, state.asked_ms = problem is None, problem, now_ms
 
-    def _set_broker(self, up: bool, problem: str | None) -> None:
-        if (up, problem) != (self._broker_up, self._broker_problem):
-            if up:
-                log.info("broker_up", broker=self._broker.where)
-            else:
-                log.warning("broker_down", text=problem)
-            if up != self._broker_up:
-                self._broker_since_ms = self._clock.now_ms()
-        self._broker_up, self._broker_problem = up, problem
+    def _set_line(self, up: bool, problem: str | None) -> None:
+        if (up, problem) == (self.line.up, self.line.problem):
+            return
+        if up:
+            log.info("broker_up", broker=self.broker.where)
+        else:
+            log.warning("broker_down", text=problem)
+        since_ms = self.line.since_ms if up == self.line.up else self.clock.now_ms()
+        self.line = Line(up, problem, since_ms)
 
     # -- from the cloud
 
@@ -218,30 +226,30 @@ class Desk:
     def _take_receipts(self, raws: Iterable[bytes], now_ms: int) -> None:
         for raw in raws:
             try:
-                receipt = verify_receipt(raw, self._settings.cloud_key)
+                receipt = verify_receipt(raw, self.settings.cloud_key)
                 if receipt.seq >= STORE_INT_MAX:
                     raise WireError("wrong_shape", "seq beyond what a store can hold")
             except WireError as error:
                 self.counters["receipts_refused"] += 1
                 log.warning("receipt_refused", code=error.code, text=f"{error}; nothing was deleted")
                 continue
-            covered = self._spool.cover(receipt, self._clock.now_ms())
+            covered = self.spool.cover(receipt, self.clock.now_ms())
             self._cloud_spoke(now_ms)
             if not covered.matched:
                 self.counters["receipts_unmatched"] += 1
                 continue
             self.counters["records_receipted"] += len(covered.gone) - covered.set_aside
             if covered.set_aside:
-                log.warning("records_set_aside", kid=receipt.kid.hex(), count=covered.set_aside,
-                            text="these copies are not the archived records; see table set_aside in the spool")  # fmt: skip
+                text = f"{covered.set_aside} copies are not the archived records; see table set_aside in the spool"
+                log.warning("records_set_aside", kid=receipt.kid.hex(), text=text)
             self._wants.receipted(receipt.kid, receipt.seq)
-            self._uplink.answered(receipt.kid, covered.gone, self._spool.rows_of(receipt.kid), now_ms)
+            self.uplink.answered(receipt.kid, covered.gone, self.spool.rows_of(receipt.kid), now_ms)
             self._to_unit(receipt.kid, [ReceiptFrame(raw)])
 
     def _cloud_spoke(self, now_ms: int) -> None:
-        if self._heard_cloud_ms is None or now_ms - self._heard_cloud_ms > QUIET_CLOUD_MS:
-            self._uplink.cloud_woke(now_ms)
-        self._heard_cloud_ms = now_ms
+        if self.heard_cloud_ms is None or now_ms - self.heard_cloud_ms > QUIET_CLOUD_MS:
+            self.uplink.cloud_woke(now_ms)
+        self.heard_cloud_ms = now_ms
 
     def _take_wants(self, wants: Iterable[Want]) -> None:
         for asked in wants:
@@ -250,31 +258,31 @@ class Desk:
                 continue
             want = Want(asked.kid, asked.first, min(asked.thru, STORE_INT_MAX - 1))
             self.counters["wants"] += 1
-            self._uplink.want(want)
-            self._wants.asked(want, self._spool.missing_between(want.kid, want.first, want.thru, MISSING_RANGES_MAX))
-            if self._unit_of(want.kid) is not None:
+            self.uplink.want(want)
+            self._wants.asked(want, self.spool.missing_between(want.kid, want.first, want.thru, MISSING_RANGES_MAX))
+            if self.unit_of(want.kid) is not None:
                 self._to_unit(want.kid, self._wants.take_for_unit(want.kid))
 
     def _take_orders(self, raws: Iterable[bytes]) -> None:
         for raw in raws:
             try:
-                order = verify_order(raw, self._settings.cloud_key)
+                order = verify_order(raw, self.settings.cloud_key)
                 if order.number >= STORE_INT_MAX:
                     raise WireError("wrong_shape", "number beyond what a store can hold")
             except WireError as error:
                 self.counters["orders_refused"] += 1
                 log.warning("order_refused", code=error.code, text=f"{error}; it was not passed on")
                 continue
-            with self._spool.transaction():
-                self._spool.keep_order(order)
-            if self._spool.order(order.kid) == raw:
+            with self.spool.transaction():
+                self.spool.keep_order(order)
+            if self.spool.order(order.kid) == raw:
                 self._to_unit(order.kid, order_chunks(raw))
 
-    def _unit_of(self, kid: bytes) -> PortState | None:
-        return next((state for state in self._ports.values() if state.open and state.session.kid == kid), None)
+    def unit_of(self, kid: bytes) -> PortState | None:
+        return next((state for state in self.ports.values() if state.open and state.session.kid == kid), None)
 
     def _to_unit(self, kid: bytes, messages: Iterable[Message]) -> None:
-        state = self._unit_of(kid)
+        state = self.unit_of(kid)
         if state is not None:
             for message in messages:
                 state.port.send(message)
@@ -284,88 +292,28 @@ class Desk:
     def work(self, now_ms: int) -> None:
         """Everything that time asks for: room on the disk, rows to publish, time frames, the state topic."""
         self._check_room(now_ms)
-        self._publish_rows(now_ms)
+        self._outbound.publish(now_ms)
         self._publish_state(now_ms)
-        if now_ms - self._time_sent_ms >= self._settings.time_every_s * 1000:
+        if now_ms - self._time_sent_ms >= self.settings.time_every_s * 1000:
             self._time_sent_ms = now_ms
-            for state in self._ports.values():
+            for state in self.ports.values():
                 if state.session.kid is not None:
                     state.port.send(self._time())
 
-    def _publish_rows(self, now_ms: int) -> None:
-        while self._broker.room() > 1:  # one is kept for the state
-            ask = self._uplink.next(now_ms)
-            if ask is None:
-                return
-            rows = self._sendable(self._rows_for(ask))
-            if not rows:
-                self._uplink.nothing(ask, self._spool.newest_row())
-                continue
-            self._number += 1
-            payload = encode_records(self._number, [(row.arrival_ms, row.record) for row in rows])
-            self._broker.publish(self._topics.records, payload)
-            self.counters["records_published"] += len(rows)
-            self._uplink.published(ask, [row.row for row in rows], rows[-1].seq, now_ms)
-
-    def _rows_for(self, ask: Ask) -> list[Row]:
-        if isinstance(ask, Range):
-            return self._spool.rows_between(ask.kid, ask.first, ask.thru, ask.limit)
-        if isinstance(ask, After):
-            if ask.kid is None:
-                return self._spool.strangers_after(ask.row, ask.limit)
-            return self._spool.rows_after(ask.kid, ask.row, ask.limit)
-        return self._spool.rows_numbered(ask.rows)
-
-    def _sendable(self, rows: Sequence[Row]) -> list[Row]:
-        """As many of rows, in order, as fit into one message. What no message can carry is set aside."""
-        sendable: list[Row] = []
-        room_bytes = MAX_MESSAGE_BYTES - 2 * ENTRY_BYTES
-        for row in rows[:ASK_ROWS]:
-            if not _is_sendable(row):
-                self._spool.set_aside(row, self._clock.now_ms(), "the row was altered and is no record any more")
-                log.warning(
-                    "row_set_aside", row=row.row, text="a row of the spool is no record any more; it was set aside"
-                )
-                continue
-            room_bytes -= len(row.record) + ENTRY_BYTES
-            if room_bytes < 0:
-                break
-            sendable.append(row)
-        return sendable
-
     def _publish_state(self, now_ms: int) -> None:
         sent_ms, sent = self._state_sent
-        if self._broker.room() < 1 or now_ms - sent_ms < STATE_EVERY_MS:
+        if self.broker.room() < 1 or now_ms - sent_ms < STATE_EVERY_MS:
             return
-        state = self._state()
+        state = state_topic(self)
         comparable = json.dumps({key: value for key, value in state.items() if not key.endswith("_ms")})
         if comparable == sent and now_ms - sent_ms < STATE_REFRESH_MS:
             return
-        self._broker.publish(self._topics.state, json.dumps(state).encode(), retain=True)
+        self.broker.publish(self._topics.state, json.dumps(state).encode(), retain=True)
         self._state_sent = (now_ms, comparable)
 
     def last_state(self) -> bytes:
         """What stays on the broker when the gateway was stopped on purpose."""
-        return json.dumps(self._state() | {"online": False}).encode()
-
-    def _state(self) -> dict[str, Any]:
-        wall_ms = self._clock.now_ms()
-        streams = []
-        for stream in self._spool.streams():
-            streams.append(
-                {
-                    "kid": stream.kid.hex(), "unit": stream.unit, "epoch": stream.epoch,
-                    "next": max(stream.unit_next, stream.next_seq), "relayed": stream.next_seq,
-                    "archived": max(stream.receipt_seq, stream.archived_seq) + 1,
-                    "spooled": self._spool.rows_of(stream.kid), "connected": self._unit_of(stream.kid) is not None,
-                }
-            )  # fmt: skip
-        oldest_ms = self._spool.oldest_arrival_ms()
-        return {
-            "online": True, "gateway": self._settings.gateway, "site": self._settings.site, "time_ms": wall_ms,
-            "spooled": self._spool.rows, "set_aside": self._spool.set_aside_rows(), "streams": streams,
-            "oldest_age_ms": None if oldest_ms is None else max(0, wall_ms - oldest_ms),
-        }  # fmt: skip
+        return json.dumps(state_topic(self) | {"online": False}).encode()
 
     # -- room on the disk
 
@@ -374,108 +322,37 @@ class Desk:
         if now_ms - self._room_checked_ms < ROOM_CHECK_MS or now_ms < self._full_until_ms:
             return
         self._room_checked_ms = now_ms
-        least_bytes = self._settings.min_free_mb * 1_000_000
-        free_bytes = shutil.disk_usage(self._settings.state_dir).free + self._spool.reusable_bytes()
+        least_bytes = self.settings.min_free_mb * 1_000_000
+        free_bytes = shutil.disk_usage(self.settings.state_dir).free + self.spool.reusable_bytes()
         if free_bytes < least_bytes:
-            self._disk_full(
-                f"the disk of {self._settings.state_dir} has {free_bytes // 1_000_000} MB left, less than min_free_mb = "
-                f"{self._settings.min_free_mb}; records are not acknowledged until there is room: free space on it", now_ms,
-            )  # fmt: skip
-        elif self._full is not None:
-            self._full = None
+            sentence = (
+                f"the disk of {self.settings.state_dir} has {free_bytes // 1_000_000} MB left, less than "
+                f"min_free_mb = {self.settings.min_free_mb}; records are not acknowledged until there is room: free space"
+            )
+            self._disk_full(sentence, now_ms)
+        elif self.full is not None:
+            self.full = None
             log.info("disk_has_room")
-            for state in self._ports.values():
+            for state in self.ports.values():
                 state.port.send(Who())
 
     def _disk_full(self, sentence: str, now_ms: int) -> None:
-        if self._full is None:
+        if self.full is None:
             log.error("disk_full", text=sentence)
-        self._full = sentence
+        self.full = sentence
         self._full_until_ms = now_ms + FULL_RETRY_MS
-        for state in self._ports.values():
+        for state in self.ports.values():
             state.session.reset()
+
+    def all_counters(self) -> Counter[str]:
+        """Since this desk was set up."""
+        dropped = Counter({"retained_dropped": self.broker.retained_dropped})
+        return self.counters + self._outbound.counters + dropped
 
     def look_for_tampering(self) -> None:
         """Another writer upsets what we count; say so, count anew and publish from the beginning."""
-        if self._spool.changed_by_others():
+        if self.spool.changed_by_others():
             self.counters["foreign_writes"] += 1
-            log.warning("foreign_write", text=f"another program wrote to {self._spool.path}; only the gateway may")
-            self._spool.recount()
+            log.warning("foreign_write", text=f"another program wrote to {self.spool.path}; only the gateway may")
+            self.spool.recount()
             self._begin_again()
-
-    # -- for people
-
-    def live(self, now_ms: int) -> dict[str, Any]:
-        """The live part of the status: ports, broker, counters and why something is not safe yet."""
-        return self._state() | {
-            "broker": {"where": self._broker.where, "up": self._broker_up, "since_ms": self._broker_since_ms, "problem": self._broker_problem},
-            "cloud_silent_ms": None if self._heard_cloud_ms is None else now_ms - self._heard_cloud_ms,
-            "ports": [self._port_live(state, now_ms) for state in self._ports.values()],
-            "counters": dict(self.counters) | {"retained_dropped": self._broker.retained_dropped},
-            "disk_full": self._full,
-            "why": self._why(now_ms),
-        }  # fmt: skip
-
-    def _port_live(self, state: PortState, now_ms: int) -> dict[str, Any]:
-        session = state.session
-        return {
-            "url": state.port.url, "open": state.open, "problem": state.problem, "since_ms": now_ms - state.since_ms,
-            "unit": session.unit or None, "kid": session.kid.hex() if session.kid else None,
-            "heard_ms": None if state.heard_ms is None else now_ms - state.heard_ms,
-            "noise_frames": state.port.noise, "unsent_frames": state.port.unsent,
-            "refused": dict(session.refused), "refusal": session.refusal or None,
-            "unit_status": None if session.status is None else {
-                "used": session.status.used, "size": session.status.size, "uptime_ms": session.status.uptime_ms,
-                "archived_next": session.status.archived_next, "counters": dict(session.status.counters),
-            },
-        }  # fmt: skip
-
-    def _why(self, now_ms: int) -> list[str]:
-        why = [] if self._full is None else [self._full]
-        if self._spool.damaged is not None:
-            why.append(self._spool.damaged)
-        if not self._broker_up:
-            why.append(f"{self._broker_problem} (since {shown_age(self._clock.now_ms() - self._broker_since_ms)})")
-        for state in self._ports.values():
-            if state.problem is not None:
-                why.append(f"{state.problem} (since {shown_age(now_ms - state.since_ms)})")
-            elif state.session.kid is None:
-                why.append(
-                    f"port {state.port.url} is open but no unit has said hello; check that the unit runs and its baud rate"
-                )
-            if state.session.refusal:
-                why.append(state.session.refusal)
-        if self._broker_up:
-            why.extend(self._why_unanswered(now_ms))
-        return why
-
-    def _why_unanswered(self, now_ms: int) -> list[str]:
-        why = []
-        for stream in self._spool.streams():
-            lane = self._uplink.lane(stream.kid)
-            if self._spool.rows_of(stream.kid) and lane.silent:
-                name = f"stream {stream.kid.hex()} of unit {stream.unit or 'unknown'}"
-                if stream.archived_seq < 0 and self._heard_cloud_ms is not None:
-                    why.append(
-                        f"{name} has no receipt yet though the cloud answers others; enrol the unit, or look for the stream in the cloud's quarantine"
-                    )
-                elif stream.archived_seq < 0:
-                    why.append(
-                        f"{name} has no receipt yet and the cloud is silent; check that the cloud's ingest runs and that the unit is enrolled"
-                    )
-                else:
-                    why.append(
-                        f"{name}: records were sent {lane.silent + 1} times and no receipt came; check the cloud's ingest and its exceptions for this unit"
-                    )
-        if self._spool.stranger_rows():
-            why.append(
-                f"{self._spool.stranger_rows()} records carry the key of no unit seen here; look for them in the cloud's quarantine"
-            )
-        return why
-
-
-def _is_sendable(row: Row) -> bool:
-    return (
-        type(row.record) is bytes and 1 <= len(row.record) <= RECORD_BYTES_MAX
-        and type(row.arrival_ms) is int and row.arrival_ms >= 0 and type(row.seq) is int
-    )  # fmt: skip

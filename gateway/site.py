@@ -14,6 +14,7 @@ import structlog
 
 from gateway.desk import Desk, Event
 from gateway.errors import SpoolBrokenError, SpoolFullError
+from gateway.live import live_status
 from gateway.mqtt import Broker, BrokerEvent, FromCloud
 from gateway.ports import Port
 from gateway.settings import Settings
@@ -109,9 +110,9 @@ class Site:
             desk.work(_now_ms())
             if _now_ms() >= live_at_ms:
                 desk.look_for_tampering()
-                self._write_live(desk.live(_now_ms()))
+                self._write_live(live_status(desk, _now_ms()))
                 live_at_ms = _now_ms() + LIVE_EVERY_MS
-        self._write_live(desk.live(_now_ms()))
+        self._write_live(live_status(desk, _now_ms()))
 
     def _waiting(self) -> list[Event]:
         """All that waits, at least for a tick: the group of one commit."""

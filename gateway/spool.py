@@ -4,11 +4,11 @@ Decides what is committed, what a verified receipt lets go, and what is set asid
 never decides on time, and never drops bytes without a trace: a row leaves because the record it holds is provably
 archived, or moves to `set_aside` with a reason. One connection, one thread, WAL with synchronous=FULL.
 
-Every method may raise SpoolFullError or SpoolBrokenError; the transaction is then gone, and nothing in it may be acknowledged.
+Every method may raise SpoolFullError or SpoolBrokenError; the transaction is then gone, and nothing in it may be
+acknowledged.
 """
 
 import hashlib
-import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -19,27 +19,14 @@ from typing import Any
 
 import apsw
 
-from gateway.errors import SpoolBrokenError, SpoolFullError
 from gateway.peek import peek
+from gateway.spool_file import ignoring_errors, named_errors, open_file
 from wire import Order, Receipt, WireError
 
-SQLITE_OLDEST = (3, 51, 3)  # older ones can corrupt a database at a WAL reset
-BUSY_MS = 5_000  # the status command reads beside us
 STREAMS_MAX = 256  # units that ever said hello here; a site has a few dozen
 SET_ASIDE_ROWS_MAX = 10_000  # about 5 MB; beyond it such rows stay in the spool
+NOT_ARCHIVED = "the cloud archived another record at this position"
 COVER_ROWS = 1024  # rows let go per transaction: keeps the WAL small after a long outage
-
-_SCHEMA = """
-CREATE TABLE spool(row INTEGER PRIMARY KEY AUTOINCREMENT, kid BLOB NOT NULL, seq INTEGER NOT NULL,
-    digest BLOB NOT NULL, record BLOB NOT NULL, arrival_ms INTEGER NOT NULL, UNIQUE(kid, seq, digest));
-CREATE INDEX spool_by_kid ON spool(kid);
-CREATE TABLE streams(kid BLOB PRIMARY KEY, unit TEXT NOT NULL, epoch INTEGER NOT NULL, unit_next INTEGER NOT NULL,
-    next_seq INTEGER NOT NULL, head BLOB NOT NULL, receipt_seq INTEGER NOT NULL DEFAULT -1, receipt BLOB,
-    archived_seq INTEGER NOT NULL DEFAULT -1, archived_digest BLOB, receipt_ms INTEGER) WITHOUT ROWID;
-CREATE TABLE orders(kid BLOB PRIMARY KEY, number INTEGER NOT NULL, raw BLOB NOT NULL) WITHOUT ROWID;
-CREATE TABLE set_aside(row INTEGER PRIMARY KEY, kid BLOB NOT NULL, seq INTEGER NOT NULL, digest BLOB NOT NULL,
-    record BLOB NOT NULL, arrival_ms INTEGER NOT NULL, aside_ms INTEGER NOT NULL, reason TEXT NOT NULL);
-"""
 
 _STREAM_FIELDS = (
     "kid", "unit", "epoch", "unit_next", "next_seq", "head",
@@ -111,7 +98,7 @@ class Spool:
         self.recount()
 
     def close(self) -> None:
-        with _named_errors(self.path):
+        with named_errors(self.path):
             self._connection.close()
 
     def recount(self) -> None:
@@ -130,7 +117,7 @@ class Spool:
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """All or nothing: whoever acknowledges does so after this block, never inside it."""
-        with _named_errors(self.path):
+        with named_errors(self.path):
             self._changes.clear()
             self._connection.execute("BEGIN IMMEDIATE")
             try:
@@ -138,7 +125,7 @@ class Spool:
                 self._connection.execute("COMMIT")
             except BaseException:
                 if self._connection.in_transaction:
-                    _ignoring_errors(lambda: self._connection.execute("ROLLBACK"))
+                    ignoring_errors(lambda: self._connection.execute("ROLLBACK"))
                 raise
         for kid, change in self._changes.items():
             self.rows += change
@@ -293,9 +280,7 @@ class Spool:
                         if copy is genuine:
                             self._delete(copy.row, receipt.kid)
                             gone.append(copy.row)
-                        elif self._set_aside(
-                            copy.row, receipt.kid, now_ms, "the cloud archived another record at this position"
-                        ):
+                        elif self._set_aside(copy.row, receipt.kid, now_ms, NOT_ARCHIVED):
                             gone.append(copy.row)
                             set_aside += 1
                     position, expected = seq - 1, _prev_of(genuine)
@@ -342,11 +327,11 @@ class Spool:
     # -- SQLite
 
     def _run(self, sql: str, *values: Any) -> None:
-        with _named_errors(self.path):
+        with named_errors(self.path):
             self._connection.execute(sql, values)
 
     def _all(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
-        with _named_errors(self.path):
+        with named_errors(self.path):
             return list(self._connection.execute(sql, values))
 
     def _first(self, sql: str, *values: Any) -> tuple[Any, ...] | None:
@@ -389,130 +374,9 @@ def _prev_of(row: Row | None) -> bytes | None:
 
 
 def open_spool(state_dir: Path, *, vfs: str | None = None, now_s: Callable[[], float] = time.time) -> Spool:
-    """The store of state_dir, made if there is none, checked if there is one.
+    """The store of state_dir, made if there is none, checked if there is one (spool_file.py).
 
-    A file that fails its check is moved to spool.db.damaged-<time> and an empty store takes its place: units are
-    then asked for everything that no receipt covers. vfs: name of an apsw VFS (tests inject faults there).
-    Raises SpoolFullError, SpoolBrokenError.
+    vfs: name of an apsw VFS (tests inject faults there). Raises SpoolFullError, SpoolBrokenError.
     """
-    version = tuple(int(part) for part in apsw.sqlite_lib_version().split("."))
-    if version < SQLITE_OLDEST:
-        raise SpoolBrokenError(
-            f"SQLite {apsw.sqlite_lib_version()} can corrupt a WAL store; install apsw with SQLite 3.51.3 or newer"
-        )
-    path = state_dir / "spool.db"
-    with _named_errors(path):
-        state_dir.mkdir(parents=True, exist_ok=True)
-        damaged = None
-        if path.exists():
-            problem = _check(path, vfs)
-            if problem is not None:
-                damaged = _move_damaged(path, problem, now_s)
-        if not path.exists():
-            _create(path, vfs)
-        connection = _connect(path, vfs)
-        # After a failed sync the page cache may show what the disk does not hold. Copying the whole WAL into the
-        # file and syncing it makes all we can see durable before anything of it is acknowledged again.
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        return Spool(connection, path, damaged)
-
-
-def _connect(path: Path, vfs: str | None) -> apsw.Connection:
-    flags = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
-    connection = apsw.Connection(str(path), flags=flags, vfs=vfs)
-    connection.set_busy_timeout(BUSY_MS)
-    journal = connection.execute("PRAGMA journal_mode = WAL").fetchall()
-    connection.execute("PRAGMA synchronous = FULL")
-    connection.execute("PRAGMA mmap_size = 0")
-    synchronous = connection.execute("PRAGMA synchronous").fetchall()
-    if journal != [("wal",)] or synchronous != [(2,)]:
-        raise SpoolBrokenError(f"{path}: SQLite gives no WAL with synchronous=FULL here; put state_dir on a local disk")
-    return connection
-
-
-def _create(path: Path, vfs: str | None) -> None:
-    """A new store appears under its name only when it is whole and synced."""
-    fresh = path.with_name("spool.db.new")
-    for leftover in _family(fresh):
-        leftover.unlink(missing_ok=True)
-    connection = _connect(fresh, vfs)
-    try:
-        connection.execute(f"BEGIN IMMEDIATE; {_SCHEMA} COMMIT;")
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    finally:
-        connection.close()
-    fresh.rename(path)
-    sync_directory(path.parent)
-    sync_directory(path.parent.parent)
-
-
-def _check(path: Path, vfs: str | None) -> str | None:
-    """Why this file cannot be trusted as a store, or None."""
-    connection = None
-    try:
-        connection = _connect(path, vfs)
-        tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
-        if not {"spool", "streams", "orders", "set_aside"} <= tables:
-            return "its tables are missing"
-        found = connection.execute("PRAGMA quick_check(1)").fetchall()
-        return None if found == [("ok",)] else f"SQLite's check says: {found[0][0]}"
-    except (apsw.CorruptError, apsw.NotADBError, apsw.SQLError) as error:
-        return f"SQLite says: {error}"
-    finally:
-        if connection is not None:
-            _ignoring_errors(connection.close)
-
-
-def _move_damaged(path: Path, problem: str, now_s: Callable[[], float]) -> str:
-    stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now_s()))
-    target = path.with_name(f"spool.db.damaged-{stamp}")
-    number = 1
-    while target.exists():
-        number += 1
-        target = path.with_name(f"spool.db.damaged-{stamp}-{number}")
-    for old, new in zip(_family(path), _family(target), strict=True):
-        if old.exists():
-            old.rename(new)
-    sync_directory(path.parent)
-    return (
-        f"the spool was damaged ({problem}); it was set aside as {target.name}, and the units are asked for "
-        "every record without a receipt; keep that file until all streams are archived"
-    )
-
-
-def _family(path: Path) -> list[Path]:
-    return [path, path.with_name(path.name + "-wal"), path.with_name(path.name + "-shm")]
-
-
-def sync_directory(folder: Path) -> None:
-    """Make a new or renamed name in folder survive a power cut."""
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def _ignoring_errors(call: Callable[[], object]) -> None:
-    """For clearing up after an error that is already being reported."""
-    try:
-        call()
-    except apsw.Error:
-        return
-
-
-@contextmanager
-def _named_errors(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except apsw.FullError as error:
-        raise SpoolFullError(
-            f"no room for {path}; records are not acknowledged until there is: free space on its disk"
-        ) from error
-    except _FATAL as error:
-        raise SpoolBrokenError(
-            f"{path}: {type(error).__name__}: {error}; check the disk and the rights on its folder"
-        ) from error
-    except OSError as error:
-        text = f"{path}: {error.strerror or error}; check the disk and the rights on its folder"
-        raise (SpoolFullError(text) if error.errno == 28 else SpoolBrokenError(text)) from error
+    connection, path, damaged = open_file(state_dir, vfs, now_s)
+    return Spool(connection, path, damaged)

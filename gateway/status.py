@@ -88,7 +88,14 @@ def _read_live(state_dir: Path) -> dict[str, Any] | None:
 
 
 def _count_spool(path: Path, now_ms: int) -> dict[str, Any]:
-    empty: dict[str, Any] = {"not_safe": 0, "oldest_age_ms": None, "set_aside": 0, "streams": [], "spool_problem": None}
+    empty: dict[str, Any] = {
+        "not_safe": 0,
+        "oldest_age_ms": None,
+        "set_aside": 0,
+        "strangers": 0,
+        "streams": [],
+        "spool_problem": None,
+    }
     if not path.exists():
         return empty
     try:
@@ -105,35 +112,35 @@ def _count_spool(path: Path, now_ms: int) -> dict[str, Any]:
 
 
 def _counts(connection: apsw.Connection, now_ms: int) -> dict[str, Any]:
-    def age(arrival_ms: int | None) -> int | None:
-        return None if arrival_ms is None else max(0, now_ms - arrival_ms)
+    def found(sql: str, *values: object) -> list[Any]:
+        return list(connection.execute(sql, values))
 
-    streams = []
-    known = 0
-    found: list[Any] = connection.execute(
-        "SELECT kid, unit, epoch, unit_next, next_seq, receipt_seq, archived_seq FROM streams ORDER BY unit, epoch"
-    ).fetchall()
-    for kid, unit, epoch, unit_next, next_seq, receipt_seq, archived_seq in found:
-        count: Any
-        (count,) = connection.execute("SELECT count(*) FROM spool WHERE kid = ?", (kid,)).fetchall()[0]
-        oldest = connection.execute(
-            "SELECT arrival_ms FROM spool WHERE kid = ? ORDER BY row LIMIT 1", (kid,)
-        ).fetchall()
-        known += count
-        streams.append(
-            {
-                "kid": kid.hex(), "unit": unit, "epoch": epoch, "next": max(unit_next, next_seq), "relayed": next_seq,
-                "archived": max(receipt_seq, archived_seq) + 1, "spooled": count,
-                "oldest_age_ms": age(oldest[0][0]) if oldest else None,
-            }
-        )  # fmt: skip
-    (total,) = connection.execute("SELECT count(*) FROM spool").fetchall()[0]
-    (aside,) = connection.execute("SELECT count(*) FROM set_aside").fetchall()[0]
-    oldest = connection.execute("SELECT arrival_ms FROM spool ORDER BY row LIMIT 1").fetchall()
+    def age(arrival: list[Any]) -> int | None:
+        return max(0, now_ms - arrival[0][0]) if arrival else None
+
+    streams = [
+        {
+            "kid": kid.hex(),
+            "unit": unit,
+            "epoch": epoch,
+            "next": max(unit_next, next_seq),
+            "relayed": next_seq,
+            "archived": max(receipt_seq, archived_seq) + 1,
+            "spooled": found("SELECT count(*) FROM spool WHERE kid = ?", kid)[0][0],
+            "oldest_age_ms": age(found("SELECT arrival_ms FROM spool WHERE kid = ? ORDER BY row LIMIT 1", kid)),
+        }
+        for kid, unit, epoch, unit_next, next_seq, receipt_seq, archived_seq in found(
+            "SELECT kid, unit, epoch, unit_next, next_seq, receipt_seq, archived_seq FROM streams ORDER BY unit, epoch"
+        )
+    ]
+    rows = found("SELECT count(*) FROM spool")[0][0]
     return {
-        "not_safe": total, "oldest_age_ms": age(oldest[0][0]) if oldest else None, "set_aside": aside,
-        "strangers": total - known, "streams": streams,
-    }  # fmt: skip
+        "not_safe": rows,
+        "oldest_age_ms": age(found("SELECT arrival_ms FROM spool ORDER BY row LIMIT 1")),
+        "set_aside": found("SELECT count(*) FROM set_aside")[0][0],
+        "strangers": rows - sum(stream["spooled"] for stream in streams),
+        "streams": streams,
+    }
 
 
 def _why(status: Mapping[str, Any], live: Mapping[str, Any] | None, settings: Settings) -> list[str]:
@@ -182,10 +189,10 @@ def render(status: Mapping[str, Any]) -> str:
         lines.append("not yet safe: nothing; every record that was relayed is archived")
     if status["streams"]:
         lines.append(f"{'unit':<12} {'kid':<16} {'saved':>8} {'relayed':>8} {'archived':>8} {'waiting':>8}  oldest")
-    for stream in status["streams"]:
-        lines.append(
-            f"{stream['unit'] or '?':<12} {stream['kid']:<16} {stream['next']:>8} {stream['relayed']:>8} "
-            f"{stream['archived']:>8} {stream['spooled']:>8}  {shown_age(stream['oldest_age_ms'])}"
-        )
+    lines.extend(
+        f"{stream['unit'] or '?':<12} {stream['kid']:<16} {stream['next']:>8} {stream['relayed']:>8} "
+        f"{stream['archived']:>8} {stream['spooled']:>8}  {shown_age(stream['oldest_age_ms'])}"
+        for stream in status["streams"]
+    )
     lines.extend(f"why: {sentence}" for sentence in status["why"])
     return "\n".join(lines)

@@ -234,7 +234,7 @@ class Cloud:
         if message.topic == self._topics.state:
             self.states.append(json.loads(message.payload))
             return
-        _, entries = decode_records(message.payload)
+        _, entries = decode_records(bytes(message.payload))
         kids = set()
         self.heard += len(entries)
         for _, raw in entries:
@@ -297,7 +297,8 @@ class GatewayProcess:
             "cloud_key": CLOUD_KEY.hex(),
             "ports": ports,
         }
-        lines |= {"resend_ms": 400, "resend_max_ms": 1600, "min_free_mb": 1} | more
+        lines |= more
+        lines = {"resend_ms": 400, "resend_max_ms": 1600, "min_free_mb": 1} | lines
         text = "".join(f"{name} = {json.dumps(value)}\n" for name, value in lines.items())
         text += "[mqtt]\n" + "".join(f"{name} = {json.dumps(value)}\n" for name, value in mqtt.items())
         self.config.write_text(text)
@@ -352,9 +353,7 @@ def stopping(*things: object) -> Iterator[None]:
         yield
     finally:
         for thing in things:
-            if isinstance(thing, GatewayProcess) and thing.alive:
-                thing.kill()
-            elif isinstance(thing, Mosquitto):
+            if isinstance(thing, Mosquitto) or (isinstance(thing, GatewayProcess) and thing.alive):
                 thing.kill()
             elif isinstance(thing, Cloud):
                 thing.close()

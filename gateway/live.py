@@ -1,0 +1,133 @@
+"""What the running gateway says about itself: the retained state topic, and the live part of the status.
+
+Decides nothing. Every reason why something is not safe yet is one sentence: what is wrong, where, what to do next.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from gateway.status import shown_age
+
+if TYPE_CHECKING:
+    from gateway.desk import Desk, PortState
+
+
+def state_topic(desk: "Desk") -> dict[str, Any]:
+    """The JSON object of SPEC section 9's state topic. next, relayed and archived count records of the stream."""
+    spool, wall_ms = desk.spool, desk.clock.now_ms()
+    oldest_ms = spool.oldest_arrival_ms()
+    return {
+        "online": True,
+        "gateway": desk.settings.gateway,
+        "site": desk.settings.site,
+        "time_ms": wall_ms,
+        "spooled": spool.rows,
+        "oldest_age_ms": None if oldest_ms is None else max(0, wall_ms - oldest_ms),
+        "set_aside": spool.set_aside_rows(),
+        "streams": [
+            {
+                "kid": stream.kid.hex(),
+                "unit": stream.unit,
+                "epoch": stream.epoch,
+                "next": max(stream.unit_next, stream.next_seq),
+                "relayed": stream.next_seq,
+                "archived": max(stream.receipt_seq, stream.archived_seq) + 1,
+                "spooled": spool.rows_of(stream.kid),
+                "connected": desk.unit_of(stream.kid) is not None,
+            }
+            for stream in spool.streams()
+        ],
+    }
+
+
+def live_status(desk: "Desk", now_ms: int) -> dict[str, Any]:
+    """What status.json holds: the state topic, and ports, broker, counters and reasons. Ages and `_ms` in ms."""
+    return state_topic(desk) | {
+        "broker": {
+            "where": desk.broker.where,
+            "up": desk.line.up,
+            "problem": desk.line.problem,
+            "since_ms": desk.line.since_ms,
+        },
+        "cloud_silent_ms": None if desk.heard_cloud_ms is None else now_ms - desk.heard_cloud_ms,
+        "ports": [_port(state, now_ms) for state in desk.ports.values()],
+        "counters": dict(desk.all_counters()),
+        "disk_full": desk.full,
+        "why": _why(desk, now_ms),
+    }
+
+
+def _port(state: "PortState", now_ms: int) -> dict[str, Any]:
+    session, unit_status = state.session, state.session.status
+    return {
+        "url": state.port.url,
+        "open": state.open,
+        "problem": state.problem,
+        "age_ms": now_ms - state.since_ms,
+        "unit": session.unit or None,
+        "kid": session.kid.hex() if session.kid else None,
+        "silent_ms": None if state.heard_ms is None else now_ms - state.heard_ms,
+        "noise_frames": state.port.noise,
+        "unsent_frames": state.port.unsent,
+        "refused": dict(session.refused),
+        "refusal": session.refusal or None,
+        "unit_status": None
+        if unit_status is None
+        else {
+            "used": unit_status.used,
+            "size": unit_status.size,
+            "uptime_ms": unit_status.uptime_ms,
+            "archived_next": unit_status.archived_next,
+            "counters": dict(unit_status.counters),
+        },
+    }
+
+
+def _why(desk: "Desk", now_ms: int) -> list[str]:
+    why = [] if desk.full is None else [desk.full]
+    if not desk.line.up:
+        why.append(f"{desk.line.problem} (for {shown_age(desk.clock.now_ms() - desk.line.since_ms)})")
+    for state in desk.ports.values():
+        why.extend(_why_port(state, now_ms))
+    if desk.line.up:
+        why.extend(_why_unanswered(desk))
+    return why
+
+
+def _why_port(state: "PortState", now_ms: int) -> list[str]:
+    why = []
+    if state.problem is not None:
+        why.append(f"{state.problem} (for {shown_age(now_ms - state.since_ms)})")
+    elif state.session.kid is None:
+        why.append(
+            f"port {state.port.url} is open but no unit has said hello; check that the unit runs, and its baud rate"
+        )
+    if state.session.refusal:
+        why.append(state.session.refusal)
+    return why
+
+
+def _why_unanswered(desk: "Desk") -> list[str]:
+    why = []
+    for stream in desk.spool.streams():
+        lane = desk.uplink.lane(stream.kid)
+        if desk.spool.rows_of(stream.kid) and lane.silent:
+            name = f"stream {stream.kid.hex()} of unit {stream.unit or 'unknown'}"
+            if stream.archived_seq >= 0:
+                why.append(
+                    f"{name}: records were sent {lane.silent + 1} times and no receipt came; "
+                    "check the cloud's ingest and its exceptions for this unit"
+                )
+            elif desk.heard_cloud_ms is not None:
+                why.append(
+                    f"{name} has no receipt though the cloud answers others; "
+                    "enrol the unit, or look for the stream in the cloud's quarantine"
+                )
+            else:
+                why.append(
+                    f"{name} has no receipt yet and the cloud is silent; "
+                    "check that the cloud's ingest runs and that the unit is enrolled"
+                )
+    strangers = desk.spool.stranger_rows()
+    if strangers:
+        why.append(f"{strangers} records carry the key of no unit seen here; look for them in the cloud's quarantine")
+    return why
