@@ -29,7 +29,7 @@ class BatchPlan:
 
 @dataclass(frozen=True)
 class LedgerEntry:
-    """One authentic record as the ledger holds it. key_valid: the key was enrolled and not revoked for this position."""
+    """One authentic record as the ledger holds it. key_valid: the key was enrolled and not revoked at this position."""
 
     record: Record
     arrival_ms: int  # at the gateway, by the gateway's clock
