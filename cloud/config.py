@@ -14,6 +14,8 @@ from typing import Annotated
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
+from wire import Clock
+
 DEFAULT_STATE = Path(".state/cloud")
 LOOPBACK_HOSTS = ["127.0.0.1", "localhost", "[::1]"]
 
@@ -123,3 +125,11 @@ def secret_file(path: Path, size: int) -> bytes:
 def cloud_seed(config: Config) -> bytes:
     """The Ed25519 seed that signs receipts and orders."""
     return secret_file(config.cloud_state / "cloud.key", 32)
+
+
+def wall_clock() -> Clock:
+    """The clock of every wall time in the cloud. Raises ConfigError when a demonstration clock is wrong."""
+    try:
+        return Clock.from_environment()
+    except ValueError as error:
+        raise ConfigError(str(error)) from error

@@ -60,6 +60,7 @@ class BatchReport(models.Model):
     conforming = models.BooleanField()
     authentic = models.BooleanField()
     needs_attention = models.IntegerField()
+    folded = models.IntegerField()  # ledger records and refused copies that the report was made from
     open_critical = models.IntegerField(default=0)
     open_major = models.IntegerField(default=0)
     open_minor = models.IntegerField(default=0)
@@ -68,3 +69,17 @@ class BatchReport(models.Model):
 
     def __str__(self) -> str:
         return f"report of {self.batch_id}"
+
+
+class SerialUse(models.Model):
+    """A single-use serial number accepted in a batch, as its report found it: how another batch's use is noticed."""
+
+    batch = models.ForeignKey(Batch, on_delete=models.CASCADE, related_name="serials")
+    gtin = models.CharField(max_length=14)
+    serial = models.CharField(max_length=400)  # a scan's longest text
+
+    class Meta:
+        constraints = (models.UniqueConstraint(fields=["gtin", "serial", "batch"], name="serial_once_per_batch"),)
+
+    def __str__(self) -> str:
+        return f"{self.gtin} {self.serial}"

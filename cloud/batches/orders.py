@@ -1,4 +1,4 @@
-"""Recipes in, batches ordered: checks a recipe, signs a batch's work order and knows which orders a unit has yet to take.
+"""Recipes in, batches ordered: checks a recipe, signs a work order, knows which orders a unit has yet to take.
 
 Publishing is the ingest process's work; an order counts as taken when the unit's batch open in the ledger names its
 digest.

@@ -6,11 +6,12 @@ kid and digests come out as hexadecimal text, times as milliseconds since 1970-0
 
 from dataclasses import dataclass
 
-from django.db.models import Count, Q, QuerySet
+from django.db.models import Count, QuerySet
 
 from cloud.batches.models import Batch, BatchReport
 from cloud.batches.records import batch_ranges, records_of
 from cloud.batches.reports import report_of
+from cloud.config import wall_clock
 from cloud.domain.report import Report
 from cloud.ledger.models import Gap, Gateway, LedgerRecord, Quarantine, StreamHead, Unit, UnitKey
 from cloud.ledger.readable import Json, readable_record
@@ -20,7 +21,7 @@ PAGE_ROWS = 100
 MAX_PAGE_ROWS = 1000
 
 
-class NotFound(LookupError):
+class NotFoundError(LookupError):
     """There is no such thing; the text says what was asked for."""
 
 
@@ -114,7 +115,7 @@ class GapRow:
 
 @dataclass(frozen=True)
 class StreamRow:
-    """One key of a unit and how far its stream has come; archived_thru is what the unit has a receipt for (-1: none)."""
+    """One key of a unit and how far its stream has come; archived_thru: what a receipt covers (-1: nothing yet)."""
 
     unit: str
     kid: str
@@ -165,27 +166,32 @@ def batch_list() -> list[BatchRow]:
 
 
 def batch_row(batch: str) -> BatchRow:
-    """One batch's line. Raises NotFound."""
+    """One batch's line. Raises NotFoundError."""
     return _batch_row(_batch(batch))
 
 
 def batch_report(batch: str) -> Report:
-    """The latest report of a batch; a batch nobody has opened yet has one too. Raises NotFound."""
-    return report_of(_batch(batch))
+    """The latest report of a batch; a batch nobody has opened yet has one too. Raises NotFoundError."""
+    return report_of(_batch(batch), wall_clock())
 
 
-def batch_records(batch: str, offset: int = 0, limit: int = PAGE_ROWS) -> RecordPage:
-    """A page of the batch's records in stream order; limit is cut to MAX_PAGE_ROWS. Raises NotFound."""
+def batch_records(batch: str, offset: int = 0, limit: int = PAGE_ROWS, only: str | None = None) -> RecordPage:
+    """A page of the batch's records in stream order, all or only of one type; limit is cut to MAX_PAGE_ROWS.
+
+    Raises NotFoundError.
+    """
     rows = records_of(_batch(batch))
+    if only is not None:
+        rows = rows.filter(type=RecordType[only.upper()])
     page = rows[max(0, offset) : max(0, offset) + max(1, min(limit, MAX_PAGE_ROWS))]
     return RecordPage(rows.count(), max(0, offset), _record_rows(page))
 
 
 def record_detail(kid: str, seq: int) -> tuple[RecordRow, ...]:
-    """What the ledger holds at a position: one record, or several after an equivocation. Raises NotFound."""
+    """What the ledger holds at a position: one record, or several after an equivocation. Raises NotFoundError."""
     rows = _record_rows(LedgerRecord.objects.filter(kid=_kid(kid), seq=seq).order_by("id"))
     if not rows:
-        raise NotFound(f"The ledger holds no record {kid}/{seq}.")
+        raise NotFoundError(f"The ledger holds no record {kid}/{seq}.")
     return rows
 
 
@@ -196,7 +202,7 @@ def batches_at(kid: str, seq: int) -> tuple[str, ...]:
 
 
 def series(batch: str) -> tuple[Series, ...]:
-    """The sensor curves of a batch, by channel name. Raises NotFound."""
+    """The sensor curves of a batch, by channel name. Raises NotFoundError."""
     return _Curves(records_of(_batch(batch))).series()
 
 
@@ -218,6 +224,7 @@ def streams() -> list[StreamRow]:
     refused = {
         bytes(row["kid"]): row["n"]
         for row in Quarantine.objects.exclude(kid=None).values("kid").annotate(n=Count("id"))
+        if row["kid"] is not None
     }
     rows = []
     for key in UnitKey.objects.select_related("unit").order_by("unit__name", "epoch"):
@@ -263,19 +270,19 @@ def quarantine_count() -> int:
 
 
 def quarantine_entry(prefix: str) -> QuarantineRow:
-    """The refused copy whose digest starts with prefix (hex, at least 4 characters). Raises NotFound."""
+    """The refused copy whose digest starts with prefix (hex, at least 4 characters). Raises NotFoundError."""
     wanted = prefix.removeprefix("quarantine/").lower()
     try:
         low = bytes.fromhex(wanted if len(wanted) % 2 == 0 else wanted + "0")
     except ValueError:
         low = b""
     if len(low) < 2 or len(low) > 32:
-        raise NotFound(f"{prefix!r} is no digest: give at least 4 hexadecimal characters of it.")
+        raise NotFoundError(f"{prefix!r} is no digest: give at least 4 hexadecimal characters of it.")
     near = Quarantine.objects.filter(digest__gte=low).order_by("digest", "id")[:1]
     for row in near:
         if bytes(row.digest).hex().startswith(wanted):
             return _quarantine_row(row)
-    raise NotFound(f"Quarantine holds nothing whose digest starts with {wanted}.")
+    raise NotFoundError(f"Quarantine holds nothing whose digest starts with {wanted}.")
 
 
 class _Curves:
@@ -327,7 +334,7 @@ class _Curves:
 def _batch(batch: str) -> Batch:
     found = Batch.objects.select_related("unit__gateway__site", "recipe", "key", "report").filter(batch=batch).first()
     if found is None:
-        raise NotFound(f"There is no batch {batch}.")
+        raise NotFoundError(f"There is no batch {batch}.")
     return found
 
 
@@ -359,7 +366,7 @@ def _kid(kid: str) -> bytes:
     except ValueError:
         raw = b""
     if len(raw) != 8:
-        raise NotFound(f"{kid!r} names no stream: a kid is 16 hexadecimal characters.")
+        raise NotFoundError(f"{kid!r} names no stream: a kid is 16 hexadecimal characters.")
     return raw
 
 
@@ -417,9 +424,3 @@ def _quarantine_row(row: Quarantine) -> QuarantineRow:
         received_ms=row.received_ms,
         content_hex=bytes(row.content).hex(),
     )
-
-
-def refused_copies(batch: str, kid: bytes, first: int, last: int | None) -> QuerySet[Quarantine]:
-    """Refused copies that claim a batch or a position in first..last (None: open end) of its stream."""
-    position = Q(kid=kid, seq__gte=first) if last is None else Q(kid=kid, seq__gte=first, seq__lte=last)
-    return Quarantine.objects.filter(Q(batch=batch) | position).order_by("id")

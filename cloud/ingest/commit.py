@@ -223,7 +223,7 @@ def _insert(
             cursor.executemany(_INSERT_RECORD, rows)
 
 
-def _row(arrived: Arrived, finding: Finding) -> tuple[object, ...]:
+def _row(arrived: Arrived, finding: Finding) -> tuple[bytes | int | str | None, ...]:
     record = arrived.record
     return (
         record.kid,

@@ -103,7 +103,7 @@ class LedgerRecord(models.Model):
         constraints = (models.UniqueConstraint(fields=["kid", "seq", "digest"], name="ledger_identity"),)
         indexes = (
             models.Index(
-                fields=["kid", "batch", "type", "seq"], name="ledger_batch", condition=models.Q(batch__isnull=False)
+                fields=["batch", "kid", "type", "seq"], name="ledger_batch", condition=models.Q(batch__isnull=False)
             ),
         )
 

@@ -1,0 +1,337 @@
+"""Keeps one report per batch in step with the ledger: feeds folds, asks them for reports, stores what changed.
+
+Decides nothing about a batch: cloud/domain does. Folds live in memory and are made again from the ledger whenever their
+range, their key or this process changed; a stored report is therefore only a copy that may be thrown away.
+"""
+
+import time
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import structlog
+from django.db import DatabaseError
+
+from cloud.batches import models
+from cloud.batches.models import Batch, BatchReport
+from cloud.batches.records import Range, entries_at, entries_of, filled_gaps, range_of, records_of, refused_copies
+from cloud.domain.fold import BatchFold
+from cloud.domain.plan import BatchPlan, LedgerEntry, RefusedCopy, SerialUse
+from cloud.domain.recipe import parse_recipe
+from cloud.domain.report import RULES_VERSION, Report
+from cloud.ingest.commit import Arrived, Committed, Refused
+from cloud.ledger.models import UnitKey
+from wire import Clock, RecordType, peek_order
+
+MEMORY_BATCHES = 64  # folds kept; an older one is made again from the ledger when it is needed
+BUSY_PAUSE_S = 2.0  # while messages wait, reports are made at most this often
+DEADLINE_S = 10.0  # deadlines of running batches are looked at this often
+FINAL_STATES = ("closed", "aborted")
+
+log = structlog.get_logger("cloud.reports")
+
+
+def plan_of(batch: Batch) -> BatchPlan:
+    """The batch as ordered, from the recipe's and the order's own bytes."""
+    order = peek_order(bytes(batch.order))
+    return BatchPlan(
+        batch=batch.batch,
+        unit=batch.unit.name,
+        kid=bytes(batch.key.kid),
+        recipe=parse_recipe(bytes(batch.recipe.toml)),
+        order_digest=bytes(batch.order_digest),
+        exact={item.item: item.exact for item in order.items if item.exact is not None},
+    )
+
+
+def report_of(batch: Batch, clock: Clock) -> Report:
+    """The stored report, or one made now when there is none or the rules have changed since."""
+    stored = BatchReport.objects.filter(batch=batch).first()
+    if stored is not None and stored.report.get("rules_version") == RULES_VERSION:
+        return Report.from_json(stored.report)
+    return _Followed(batch, range_of(batch)).report(clock.now_ms())
+
+
+class _Followed:
+    """A batch with its fold. covered: the range that the fold was made for."""
+
+    def __init__(self, batch: Batch, covered: Range | None) -> None:
+        self.batch = batch
+        self.covered = covered
+        self.kid = bytes(batch.key.kid)
+        self.folded = 0
+        self._highest = covered[0] if covered is not None else 0
+        self.changed = True
+        self.state = ""
+        self.final = False
+        self._stored: dict[str, object] | None = None
+        self._fold = BatchFold(plan_of(batch))
+        for entry in entries_of(batch):
+            self.add(entry)
+        for row in refused_copies(batch, covered):
+            self.refuse(
+                RefusedCopy(
+                    bytes(row.digest),
+                    row.reason,
+                    bytes(row.kid) if row.kid is not None else None,
+                    row.seq,
+                    row.batch,
+                    row.received_ms,
+                )
+            )
+
+    def grows_into(self, covered: Range) -> bool:
+        """Take covered as the new range when everything folded so far lies in it; else the fold is of no use."""
+        if self.covered is None or self.covered[0] != covered[0]:
+            return False
+        if covered[1] != self.covered[1] and (self.covered[1] is not None or not _within(covered, self._highest)):
+            return False
+        self.covered = covered
+        return True
+
+    def add(self, entry: LedgerEntry) -> None:
+        self._fold.add(entry)
+        if entry.record.kid == self.kid and self.covered is not None and _within(self.covered, entry.record.seq):
+            self._highest = max(self._highest, entry.record.seq)
+            self.folded += 1
+        self.changed = True
+
+    def refuse(self, copy: RefusedCopy) -> None:
+        self._fold.refused(copy)
+        self.folded += 1
+        self.changed = True
+
+    def report(self, now_ms: int) -> Report:
+        """The report, with the channels records from before the batch and the serials of other batches it turned to."""
+        gaps = tuple(filled_gaps(self.batch, self.covered)) if self.covered is not None else ()
+        report = self._fold.report(now_ms, gaps=gaps)
+        if self._fold.missing_channels:
+            definitions = list(entries_at(self.kid, self._fold.missing_channels))
+            for entry in definitions:
+                self._fold.add(entry)
+            report = self._fold.report(now_ms, gaps=gaps) if definitions else report
+        known = self._serials_elsewhere()
+        return self._fold.report(now_ms, gaps=gaps, known_serials=known) if known else report
+
+    def _serials_elsewhere(self) -> list[SerialUse]:
+        own = [use.serial for use in self._fold.serials()]
+        gtins = {(use.gtin, use.serial) for use in self._fold.serials()}
+        rows = models.SerialUse.objects.filter(serial__in=own).exclude(batch=self.batch).select_related("batch")
+        return [SerialUse(row.gtin, row.serial, row.batch.batch) for row in rows if (row.gtin, row.serial) in gtins]
+
+    def store(self, now_ms: int) -> None:
+        """Make the report and keep it when it says something new."""
+        report = self.report(now_ms)
+        self.changed = False
+        self.state = report.state
+        self.final = report.state in FINAL_STATES and report.complete
+        plain = report.to_json()
+        if plain == self._stored:
+            return
+        critical, major, minor = report.attention
+        BatchReport.objects.update_or_create(
+            batch=self.batch,
+            defaults={
+                "report": plain,
+                "state": report.state,
+                "complete": report.complete,
+                "conforming": report.conforming,
+                "authentic": report.authentic,
+                "needs_attention": critical + major,
+                "open_critical": critical,
+                "open_major": major,
+                "open_minor": minor,
+                "last_contact_ms": report.last_contact_ms,
+                "folded": self.folded,
+                "updated_ms": now_ms,
+            },
+        )
+        self._keep_serials()
+        self._stored = plain
+
+    def _keep_serials(self) -> None:
+        """Grows only: a serial once accepted stays used, whatever is found out about its batch later."""
+        models.SerialUse.objects.bulk_create(
+            [models.SerialUse(batch=self.batch, gtin=use.gtin, serial=use.serial) for use in self._fold.serials()],
+            ignore_conflicts=True,
+        )
+
+
+@dataclass
+class _Stream:
+    """The batches of one stream: name and range by primary key, as of the last look; and the key's revocation."""
+
+    ranges: dict[int, tuple[str, Range | None]]
+    revoked_from_seq: int | None
+
+
+class Reconciler:
+    """Routes what was committed to the folds of its batches. Lives in the ingest worker's thread."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._followed: OrderedDict[int, _Followed] = OrderedDict()
+        self._streams: dict[bytes, _Stream] = {}
+        self._newest_batch = 0
+        self._evaluated_s = self._deadlines_s = float("-inf")
+
+    def follow(self, committed: Committed) -> None:
+        """Feed new records and refused copies to the folds of the batches they belong to."""
+        by_kid: dict[bytes, list[Arrived]] = {}
+        for arrived in committed.arrived:
+            by_kid.setdefault(arrived.record.kid, []).append(arrived)
+        for kid, records in by_kid.items():
+            stream = self._stream(kid, fresh=self._moves_a_range(kid, records))
+            for batch_id, (name, covered) in stream.ranges.items():
+                self._feed(batch_id, name, covered, records)
+            self._feed_abroad(kid, records)
+        for refused in committed.refused:
+            self._refuse(refused)
+
+    def evaluate(self, busy: bool) -> None:
+        """Store the reports that changed; look at deadlines from time to time. busy: messages are waiting."""
+        now_s = time.monotonic()
+        if busy and now_s - self._evaluated_s < BUSY_PAUSE_S:
+            return
+        self._evaluated_s = now_s
+        self._take_up_new_batches()
+        self._notice_revocations()
+        deadlines = now_s - self._deadlines_s >= DEADLINE_S
+        self._deadlines_s = now_s if deadlines else self._deadlines_s
+        for batch_id, followed in list(self._followed.items()):
+            if followed.changed or (deadlines and not followed.final):
+                self._store(batch_id, followed)
+        for batch_id in [key for key, followed in self._followed.items() if followed.final][:-MEMORY_BATCHES]:
+            del self._followed[batch_id]
+
+    def running_streams(self) -> set[bytes]:
+        """kids of the streams that are in the middle of a batch."""
+        return {followed.kid for followed in self._followed.values() if followed.state == "running"}
+
+    def _moves_a_range(self, kid: bytes, records: Iterable[Arrived]) -> bool:
+        if kid not in self._streams:
+            return True
+        known = {name for name, covered in self._streams[kid].ranges.values() if covered is not None}
+        bounds = (RecordType.BATCH_OPEN, RecordType.BATCH_CLOSE)
+        return any(
+            arrived.record.type in bounds or (arrived.record.batch is not None and arrived.record.batch not in known)
+            for arrived in records
+        )
+
+    def _stream(self, kid: bytes, fresh: bool) -> _Stream:
+        if fresh or kid not in self._streams:
+            batches = Batch.objects.select_related("key").filter(key__kid=kid)
+            revoked = UnitKey.objects.filter(kid=kid).values_list("revoked_from_seq", flat=True).first()
+            self._streams[kid] = _Stream({batch.pk: (batch.batch, range_of(batch)) for batch in batches}, revoked)
+        return self._streams[kid]
+
+    def _feed(self, batch_id: int, name: str, covered: Range | None, records: Iterable[Arrived]) -> None:
+        if covered is None:
+            return
+        within = [
+            arrived for arrived in records if _within(covered, arrived.record.seq) or arrived.record.batch == name
+        ]
+        followed = self._followed.get(batch_id)
+        if followed is None or not followed.grows_into(covered):
+            if within or followed is not None:
+                self._follow(batch_id, covered)  # from the ledger, which holds these records already
+            return
+        with self._guarded(batch_id):
+            for arrived in within:
+                followed.add(_entry(arrived))
+
+    def _feed_abroad(self, kid: bytes, records: Iterable[Arrived]) -> None:
+        """Records that name a batch which was ordered from another unit."""
+        own = {name for name, _ in self._streams[kid].ranges.values()}
+        for arrived in records:
+            name = arrived.record.batch
+            if name is None or name in own:
+                continue
+            batch = Batch.objects.filter(batch=name).first()
+            if batch is not None and batch.pk in self._followed:
+                with self._guarded(batch.pk):
+                    self._followed[batch.pk].add(_entry(arrived))
+            elif batch is not None:
+                self._follow(batch.pk, range_of(batch))
+
+    def _follow(self, batch_id: int, covered: Range | None) -> None:
+        with self._guarded(batch_id):
+            batch = Batch.objects.select_related("unit", "key", "recipe").get(pk=batch_id)
+            self._followed[batch_id] = _Followed(batch, covered)
+            self._followed.move_to_end(batch_id)
+
+    @contextmanager
+    def _guarded(self, batch_id: int) -> Iterator[None]:
+        """A fault in the rules costs this batch its report until the next record, and nothing else."""
+        try:
+            yield
+        except DatabaseError:
+            raise
+        except Exception:
+            log.exception("report_failed", batch_id=batch_id)
+            self._followed.pop(batch_id, None)
+
+    def _refuse(self, refused: Refused) -> None:
+        claim = refused.claim
+        copy = RefusedCopy(refused.digest, refused.reason, claim.kid, claim.seq, claim.batch, refused.received_ms)
+        if claim.kid is not None and UnitKey.objects.filter(kid=claim.kid).exists():
+            self._stream(claim.kid, fresh=False)
+        named = Batch.objects.filter(batch=claim.batch).values_list("pk", flat=True) if claim.batch else ()
+        stream = self._streams.get(claim.kid) if claim.kid is not None else None
+        held = stream.ranges.items() if stream is not None and claim.seq is not None else ()
+        reached = {
+            key for key, (_, covered) in held if covered and claim.seq is not None and _within(covered, claim.seq)
+        }
+        for batch_id in reached | set(named):
+            followed = self._followed.get(batch_id)
+            if followed is None:
+                batch = Batch.objects.select_related("key").get(pk=batch_id)
+                self._follow(batch_id, range_of(batch))
+            else:
+                with self._guarded(batch_id):
+                    followed.refuse(copy)
+
+    def _take_up_new_batches(self) -> None:
+        """Batches ordered since the last look; at the first look, all whose stored report is not the last word."""
+        rows = Batch.objects.select_related("key", "report").filter(pk__gt=self._newest_batch).order_by("pk")
+        for batch in rows:
+            self._newest_batch = batch.pk
+            self._streams.pop(bytes(batch.key.kid), None)
+            covered = range_of(batch)
+            if not _is_current(batch, covered):
+                self._follow(batch.pk, covered)
+
+    def _notice_revocations(self) -> None:
+        for kid, revoked in UnitKey.objects.values_list("kid", "revoked_from_seq"):
+            stream = self._streams.get(bytes(kid))
+            if stream is None or stream.revoked_from_seq == revoked:
+                continue
+            stream.revoked_from_seq = revoked
+            for batch_id, (_, covered) in stream.ranges.items():
+                self._follow(batch_id, covered)
+
+    def _store(self, batch_id: int, followed: _Followed) -> None:
+        with self._guarded(batch_id):
+            followed.store(self._clock.now_ms())
+
+
+def _within(covered: Range, seq: int) -> bool:
+    first, last = covered
+    return first <= seq and (last is None or seq <= last)
+
+
+def _entry(arrived: Arrived) -> LedgerEntry:
+    return LedgerEntry(
+        arrived.record, arrived.arrival_ms, arrived.received_ms, arrived.gateway, key_valid=arrived.key_valid
+    )
+
+
+def _is_current(batch: Batch, covered: Range | None) -> bool:
+    """Whether the stored report is final and was made from everything that is there now."""
+    stored: BatchReport | None = getattr(batch, "report", None)
+    if stored is None or stored.state not in FINAL_STATES or not stored.complete:
+        return False
+    if stored.report.get("rules_version") != RULES_VERSION:
+        return False
+    return stored.folded == records_of(batch).count() + refused_copies(batch, covered).count()
