@@ -1,7 +1,7 @@
 """Finds the chart library's script and stylesheet inside its installed wheel and serves them as our static files.
 
-Nothing minified is committed and nothing comes from a CDN (plants block it, and the content policy forbids it). The package
-itself is never imported: it would drag in a notebook shell; only two of its files are read.
+Nothing minified is committed and nothing comes from a CDN (plants block it, and the content policy forbids it). The
+package itself is never imported: it would drag in a notebook shell; only two of its files are read.
 """
 
 from collections.abc import Iterable
@@ -21,7 +21,7 @@ SERVED = ("uPlot.iife.js", "uPlot.min.css")
 
 @cache
 def chart_directory() -> Path:
-    """The folder of the installed chart library. Raises ImproperlyConfigured with one sentence when it is not installed."""
+    """The folder of the installed chart library. Raises ImproperlyConfigured, with a sentence, when there is none."""
     try:
         installed = files(CHART_WHEEL) or []
     except PackageNotFoundError:

@@ -1,0 +1,185 @@
+"""Pages for quality assurance: what needs attention, one batch, its records, refused copies, units.
+
+Reads only; rendered on the server. Every page works without scripts; scripts add the chart and refresh what is
+still running. Nothing here decides about a batch: cloud/domain does, and cloud/batches/queries.py fetches.
+"""
+
+import zlib
+from collections.abc import Callable
+from typing import Any, ParamSpec, TypeVar
+
+from django.contrib.auth.decorators import login_required
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import render
+from django.views.decorators.http import require_safe
+
+from cloud.batches import queries
+from cloud.batches.queries import NotFoundError
+from cloud.web import chart, custody, fleet, overview, sheet, timeline, verdicts
+from wire import Clock, RecordType
+
+ROWS = 100  # records or refused copies on one page
+SCANS_SHOWN = 200  # on the batch page; the rest is one click away
+REFRESH_S = 5
+NO_CHANGE = 204  # htmx then leaves the page as it is
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+@require_safe
+@login_required
+def batches(request: HttpRequest) -> HttpResponse:
+    """All batches, what needs attention first; filtered by site, unit, state and a piece of the name."""
+    asked = overview.Filter.from_query(request.GET)
+    shown = overview.overview(queries.batch_list(), asked, Clock.from_environment().now_ms())
+    context = {
+        "section": "batches",
+        "shown": shown,
+        "asked": asked,
+        "states": tuple(verdicts.STATE_MARKS),
+        "severity": verdicts.SEVERITY_MARKS,
+    }
+    return live(request, "web/batches.html", context, seen=shown)
+
+
+@require_safe
+@login_required
+def batch_page(request: HttpRequest, batch: str) -> HttpResponse:
+    """One batch.
+
+    Verdicts, exceptions with evidence, and what they rest on. Loads the stored report, never all records.
+    """
+    row, report = sought(queries.batch_row, batch), sought(queries.batch_report, batch)
+    context = {
+        "section": "batches",
+        "row": row,
+        "report": report,
+        "live": report.state in verdicts.UNFINISHED,
+        "verdicts": verdicts.verdicts(report),
+        "tally": verdicts.tally(report),
+        "other_checks": verdicts.other_checks(report),
+        "lanes": timeline.lanes(report),
+        "scans": sheet.scans_to_show(report, SCANS_SHOWN),
+        "channels": sheet.channel_lines(report),
+        "kinds": sheet.kinds_shown(report),
+        "quantities": sheet.quantity_lines(report),
+        "ladder": sheet.ladder(report, custody.archived_thru(report.kid)),
+        "resolved": verdicts.RESOLVED_MARK,
+        "accepted": verdicts.ACCEPTED,
+        "refused": verdicts.REFUSED,
+    }
+    return live(request, "web/batch.html", context, seen=(row, report.records, report.exceptions))
+
+
+@require_safe
+@login_required
+def batch_series(request: HttpRequest, batch: str) -> JsonResponse:
+    """The sensor curves of a batch for the chart."""
+    return JsonResponse(chart.curves(sought(queries.sample_series, batch)))
+
+
+@require_safe
+@login_required
+def batch_records(request: HttpRequest, batch: str) -> HttpResponse:
+    """The full record of a batch, in stream order, a page at a time; all of it, or one type."""
+    only = request.GET.get("type", "")
+    types = tuple(each.name.lower() for each in RecordType)
+    only = only if only in types else ""
+    page = sought(queries.batch_records, batch, (page_number(request) - 1) * ROWS, ROWS, only or None)
+    context = {
+        "section": "batches",
+        "batch": batch,
+        "only": only,
+        "types": types,
+        "page": page,
+        "not_valid": custody.INVALID,
+        "lines": [custody.line(row) for row in page.records],
+        "pager": Pager(page_number(request), page.total),
+    }
+    return render(request, "web/records.html", context)
+
+
+@require_safe
+@login_required
+def record_page(request: HttpRequest, kid: str, seq: int) -> HttpResponse:
+    """What the ledger holds at one position: decoded, raw, with its signature and its links checked now."""
+    held = sought(queries.record_detail, kid, seq)
+    context = {
+        "section": "batches",
+        "kid": kid,
+        "seq": seq,
+        "held": [custody.evidence(row) for row in held],
+        "batches": sought(queries.batches_at, kid, seq),
+    }
+    return render(request, "web/record.html", context)
+
+
+@require_safe
+@login_required
+def quarantine(request: HttpRequest) -> HttpResponse:
+    """Refused copies, the newest first."""
+    offset = (page_number(request) - 1) * ROWS
+    total = queries.quarantine_count()
+    context = {
+        "section": "quarantine",
+        "rows": [custody.refused(row) for row in queries.quarantine_list(offset, ROWS)],
+        "replaced": custody.REPLACED,
+        "pager": Pager(page_number(request), total),
+    }
+    return render(request, "web/quarantine.html", context)
+
+
+@require_safe
+@login_required
+def quarantined(request: HttpRequest, digest: str) -> HttpResponse:
+    """One refused copy: why it was refused, its bytes, and what the ledger holds in its place."""
+    refused = custody.refused(sought(queries.quarantine_entry, digest))
+    return render(
+        request, "web/quarantined.html", {"section": "quarantine", "refused": refused, "replaced": custody.REPLACED}
+    )
+
+
+@require_safe
+@login_required
+def units(request: HttpRequest) -> HttpResponse:
+    """Every unit with its streams: last contact, what is archived, gaps, keys."""
+    rows = fleet.unit_lines(queries.units(), Clock.from_environment().now_ms())
+    context = {"section": "units", "rows": rows, "key_valid": custody.KEY_VALID, "key_revoked": custody.KEY_REVOKED}
+    return live(request, "web/units.html", context, seen=rows)
+
+
+class Pager:
+    """Which page of a long list is shown, and its neighbours."""
+
+    def __init__(self, number: int, total: int) -> None:
+        self.total = total
+        self.pages = max(1, -(-total // ROWS))
+        self.number = min(number, self.pages)
+        self.before = self.number - 1 if self.number > 1 else None
+        self.after = self.number + 1 if self.number < self.pages else None
+
+
+def page_number(request: HttpRequest) -> int:
+    """The page asked for, counted from 1; 1 for anything that is no number."""
+    asked = request.GET.get("page", "1")
+    return max(1, int(asked)) if asked.isascii() and asked.isdigit() and len(asked) < 10 else 1
+
+
+def sought(fetch: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """What a query answers; a page that says what was not found instead of its NotFoundError."""
+    try:
+        return fetch(*args, **kwargs)
+    except NotFoundError as error:
+        raise Http404(str(error)) from error
+
+
+def live(request: HttpRequest, template: str, context: dict[str, Any], *, seen: object) -> HttpResponse:
+    """The page; or nothing new, when a refresh already shows what seen stands for."""
+    shown = str(zlib.crc32(repr(seen).encode()))
+    if request.headers.get("HX-Request") and request.GET.get("seen") == shown:
+        return HttpResponse(status=NO_CHANGE)
+    query = request.GET.copy()
+    query.pop("seen", None)
+    here = f"{request.path}?{query.urlencode()}" if query else request.path
+    return render(request, template, context | {"seen": shown, "here": here, "refresh_s": REFRESH_S})
