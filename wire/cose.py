@@ -17,6 +17,9 @@ _TAG = b"\xd2"  # tag 18
 _PROTECTED = bytes.fromhex("a201320448")  # {1: -19, 4: h'<8 bytes>'}, the kid follows
 _PROTECTED_BYTES = len(_PROTECTED) + keys.KID_BYTES
 _SIGNATURE_HEAD = b"\x58\x40"
+_HEAD = _TAG + b"\x84" + bytes((0x40 + _PROTECTED_BYTES,)) + _PROTECTED
+_KID_AT = len(_HEAD)
+_EMPTY_AT = _KID_AT + keys.KID_BYTES  # the empty unprotected header
 
 
 class Purpose(StrEnum):
@@ -39,8 +42,9 @@ class Sign1:
 
 def sign1(seed: bytes, purpose: Purpose, payload: bytes) -> bytes:
     """payload signed for purpose by the key of seed, as tagged COSE_Sign1 bytes."""
-    kid = keys.kid_of(keys.public_key_of(seed))
-    return _layout(kid, payload, keys.sign(seed, _signed_bytes(purpose, kid, payload)))
+    public_key, secret_key = keys.key_pair(seed)
+    kid = keys.kid_of(public_key)
+    return _layout(kid, payload, keys.sign_with(secret_key, _signed_bytes(purpose, kid, payload)))
 
 
 def open1(raw: bytes, limit_bytes: int) -> Sign1:
@@ -50,6 +54,20 @@ def open1(raw: bytes, limit_bytes: int) -> Sign1:
     """
     if len(raw) > limit_bytes:
         raise WireError("too_large", f"{len(raw)} bytes, at most {limit_bytes} are allowed (W4)")
+    return _by_layout(raw) or _taken_apart(raw, limit_bytes)
+
+
+def _by_layout(raw: bytes) -> Sign1 | None:
+    """The parts of a good item, cut out where they must stand; None when it is not exactly _layout."""
+    head, kid, wrapped, signature = raw[:_KID_AT], raw[_KID_AT:_EMPTY_AT], raw[_EMPTY_AT + 1 : -66], raw[-64:]
+    if head != _HEAD or raw[_EMPTY_AT : _EMPTY_AT + 1] != b"\xa0" or raw[-66:-64] != _SIGNATURE_HEAD or not wrapped:
+        return None
+    payload = wrapped[{0x58: 2, 0x59: 3}.get(wrapped[0], 1) :]
+    return Sign1(kid, payload, signature) if _octets(payload) == wrapped else None
+
+
+def _taken_apart(raw: bytes, limit_bytes: int) -> Sign1:
+    """The same by parsing, to say what is wrong."""
     if raw[:1] != _TAG:
         cbor.decode(raw, limit_bytes)
         raise wrong_shape("no COSE_Sign1 with tag 18 (W10)")

@@ -23,10 +23,16 @@ def kid_of(public_key: bytes) -> bytes:
     return hashlib.sha256(public_key).digest()[:KID_BYTES]
 
 
+def key_pair(seed: bytes) -> tuple[bytes, bytes]:
+    """The public key of a 32-byte seed, and the 64-byte secret key that sign_with takes."""
+    assert len(seed) == SEED_BYTES
+    public_key, secret_key = bindings.crypto_sign_seed_keypair(seed)
+    return public_key, secret_key
+
+
 def public_key_of(seed: bytes) -> bytes:
     """The public key that belongs to a 32-byte seed."""
-    assert len(seed) == SEED_BYTES
-    return bindings.crypto_sign_seed_keypair(seed)[0]
+    return key_pair(seed)[0]
 
 
 def check_public_key(public_key: bytes) -> None:
@@ -47,8 +53,11 @@ def _is_good_point(public_key: bytes) -> bool:
 
 def sign(seed: bytes, message: bytes) -> bytes:
     """The 64-byte signature over message."""
-    assert len(seed) == SEED_BYTES
-    _, secret_key = bindings.crypto_sign_seed_keypair(seed)
+    return sign_with(key_pair(seed)[1], message)
+
+
+def sign_with(secret_key: bytes, message: bytes) -> bytes:
+    """As sign, for whoever has the key pair already: deriving it costs as much as signing."""
     return bindings.crypto_sign(message, secret_key)[:SIGNATURE_BYTES]
 
 

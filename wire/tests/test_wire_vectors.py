@@ -8,7 +8,7 @@ import pytest
 import wire
 from tools import make_vectors
 from wire.bodies import SHAPES, RecordType
-from wire.cose import Purpose, open1, verify1
+from wire.cose import Purpose, _by_layout, _taken_apart, open1, verify1
 from wire.frames import cobs_decode, cobs_encode, message_body
 from wire.samples import Sample, pack_column
 from wire.tests.vector_files import VECTORS, from_json, load, read, rejects
@@ -167,3 +167,16 @@ def test_a_signature_serves_one_purpose(purpose: Purpose) -> None:
     else:
         with pytest.raises(wire.WireError, match="signature_invalid"):
             verify1(item, purpose, key("records", "unit"))
+
+
+def test_both_ways_to_take_an_item_apart_agree() -> None:
+    """The quick way accepts exactly what the parsing way accepts."""
+    for case in load("records")["cases"]:
+        raw = bytes.fromhex(case["record"])
+        quick = _by_layout(raw)
+        assert quick is not None
+        assert quick == _taken_apart(raw, wire.MAX_RECORD_BYTES)
+    for case in rejects():
+        raw = bytes.fromhex(case["hex"])
+        if case["kind"] == "record" and _by_layout(raw) is not None and len(raw) <= wire.MAX_RECORD_BYTES:
+            assert _taken_apart(raw, wire.MAX_RECORD_BYTES) == _by_layout(raw), case["name"]
