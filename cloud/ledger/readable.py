@@ -3,7 +3,7 @@
 The bytes stay the authority; nothing made here is ever hashed or verified.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from enum import IntEnum
 
@@ -22,7 +22,7 @@ def readable(value: object) -> Json:
         return bytes(value).hex()
     if isinstance(value, Mapping):
         return {str(key): readable(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
+    if isinstance(value, Sequence):
         return [readable(item) for item in value]
     if is_dataclass(value):
         return {field.name: readable(getattr(value, field.name)) for field in fields(value)}
