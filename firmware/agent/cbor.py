@@ -113,12 +113,9 @@ def _write(out: bytearray, value: "Any", nesting: int) -> None:
             raise CborError("wrong_shape", "an integer beyond 64 bits")
         _write_head(out, UINT if value >= 0 else NEGATIVE, value if value >= 0 else -1 - value)
     elif isinstance(value, (bytes, bytearray)):
-        _write_head(out, BYTES, len(value))
-        out.extend(value)
+        _write_string(out, BYTES, value)
     elif isinstance(value, str):
-        text = value.encode()
-        _write_head(out, TEXT, len(text))
-        out.extend(text)
+        _write_string(out, TEXT, value.encode())
     elif isinstance(value, (list, tuple, dict)):
         if nesting == MAX_NESTING:
             raise CborError("wrong_shape", "nested deeper than %d" % MAX_NESTING)
@@ -132,6 +129,13 @@ def _write(out: bytearray, value: "Any", nesting: int) -> None:
         raise CborError("wrong_shape", "a value that is no integer, bytes, text, array or map")
     if len(out) > MAX_BYTES:
         raise CborError("too_large", "more than %d bytes" % MAX_BYTES)
+
+
+def _write_string(out: bytearray, major: int, string: "bytes | bytearray") -> None:
+    if len(out) + len(string) > MAX_BYTES:
+        raise CborError("too_large", "more than %d bytes" % MAX_BYTES)
+    _write_head(out, major, len(string))
+    out.extend(string)
 
 
 def _write_map(out: bytearray, entries: "dict[Any, Any]", nesting: int) -> None:
@@ -158,7 +162,7 @@ def _read(raw: bytes, at: int, nesting: int) -> "tuple[Any, int]":
         return _read_string(raw, at, argument, major)
     if major == ARRAY or major == MAP:
         if nesting == MAX_NESTING:
-            raise CborError("wrong_shape", "nested deeper than %d" % MAX_NESTING)
+            raise CborError("not_cbor", "nested deeper than %d" % MAX_NESTING)
         if argument > len(raw) - at:  # each element takes a byte at least: never build a list because a length says so
             raise CborError("not_cbor", "ends too early")
         if major == MAP:

@@ -79,8 +79,10 @@ def open1(raw: bytes, aad: bytes, public_key: bytes) -> bytes:
     """
     if len(raw) > _LIMITS[aad]:
         raise CoseError("too_large", "%d bytes, at most %d" % (len(raw), _LIMITS[aad]))
-    protected, payload, signature = _parts(raw)
+    protected, unprotected, payload, signature = _parts(raw)
     _check_header(protected, kid_of(public_key))
+    if unprotected != {}:
+        raise CoseError("wrong_shape", "something stands in the unprotected header")
     if not ed25519.verify(public_key, _signed_bytes(protected, aad, payload), signature):
         if not ed25519.key_is_sound(public_key):
             raise CoseError("key_refused", "the public key is of small order or not canonical")
@@ -94,10 +96,10 @@ def open_receipt(raw: bytes, cloud_public_key: bytes) -> "tuple[bytes, int, byte
     Whether it is for this stream, and whether digest is that of our own record seq, is for the caller (W41).
     """
     receipt = _decode(open1(raw, RECEIPT, cloud_public_key))
-    if not isinstance(receipt, dict) or sorted(receipt) != [1, 2, 3, 4]:
+    if not isinstance(receipt, dict) or set(receipt) != {1, 2, 3, 4}:
         raise CoseError("wrong_shape", "a receipt has the keys 1 to 4")
     kid, seq, digest, time_ms = receipt[1], receipt[2], receipt[3], receipt[4]
-    if not (isinstance(kid, bytes) and len(kid) == KID_BYTES and isinstance(digest, bytes) and len(digest) == 32):
+    if not (_is_bytes(kid, KID_BYTES) and _is_bytes(digest, 32)):
         raise CoseError("wrong_shape", "kid has 8 bytes and digest 32")
     if not (_is_uint(seq) and _is_uint(time_ms)):
         raise CoseError("wrong_shape", "seq and time are unsigned integers")
@@ -121,30 +123,34 @@ def _decode(raw: bytes) -> "Any":
         raise CoseError(error.code, str(error))  # noqa: B904  MicroPython keeps no cause
 
 
-def _parts(raw: bytes) -> "tuple[bytes, bytes, bytes]":
-    """Protected header, payload and signature of a COSE_Sign1 of the one shape that passes (W10)."""
+def _parts(raw: bytes) -> "tuple[bytes, Any, bytes, bytes]":
+    """Protected header, unprotected header, payload and signature of a tagged COSE_Sign1 (W10)."""
     if raw[:1] != bytes((SIGN1_TAG,)):
         raise CoseError("wrong_shape", "no tag 18 at the start")
     parts = _decode(raw[1:])
-    if not isinstance(parts, list) or len(parts) != 4 or parts[1] != {}:
-        raise CoseError("wrong_shape", "not four parts with an empty unprotected header")
-    protected, _, payload, signature = parts
-    if not (isinstance(protected, bytes) and isinstance(payload, bytes) and isinstance(signature, bytes)):
-        raise CoseError("wrong_shape", "header, payload and signature are byte strings")
-    if len(signature) != ed25519.SIGNATURE_BYTES:
-        raise CoseError("wrong_shape", "the signature has not 64 bytes")
-    return protected, payload, signature
+    if not isinstance(parts, list) or len(parts) != 4:
+        raise CoseError("wrong_shape", "not an array of four parts")
+    protected, unprotected, payload, signature = parts
+    if not (isinstance(protected, bytes) and isinstance(payload, bytes)):
+        raise CoseError("wrong_shape", "protected header and payload are byte strings")
+    if not _is_bytes(signature, ed25519.SIGNATURE_BYTES):
+        raise CoseError("wrong_shape", "the signature is not 64 bytes")
+    return protected, unprotected, payload, signature
 
 
 def _check_header(protected: bytes, kid: bytes) -> None:
     if protected == _protected(kid):
         return
     header = _decode(protected)
-    if not isinstance(header, dict) or sorted(header) != [1, 4] or not isinstance(header[4], bytes):
-        raise CoseError("wrong_shape", "the protected header is not {1: algorithm, 4: kid}")
-    if header[1] != ALGORITHM:
+    if isinstance(header, dict) and header.get(1) != ALGORITHM:
         raise CoseError("wrong_algorithm", "not Ed25519 (-19)")
+    if not isinstance(header, dict) or set(header) != {1, 4} or not _is_bytes(header[4], KID_BYTES):
+        raise CoseError("wrong_shape", "the protected header is not {1: algorithm, 4: kid}")
     raise CoseError("wrong_key", "signed by another key")
+
+
+def _is_bytes(value: "Any", size: int) -> bool:
+    return isinstance(value, bytes) and len(value) == size
 
 
 def _is_uint(value: "Any") -> bool:

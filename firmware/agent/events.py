@@ -31,6 +31,7 @@ AIM_BYTES = 3
 CHANNEL_BYTES = 16  # channel names and units of measure
 LOT_BYTES = 20
 CHANNEL_COUNT = 8
+BODY_BYTES_MAX = 770  # what the longest envelope leaves of the 1024 bytes of a record (W4)
 ACCEPTED, REFUSED = 1, 2
 TRUNCATED = "truncated"
 
@@ -130,7 +131,12 @@ def channel(
 
 
 def channels(entries: "list[Body]") -> "Body":
+    """Eight channels with the longest of everything would not fit a record: the last lose certificate and due date."""
     assert 1 <= len(entries) <= CHANNEL_COUNT
+    for entry in entries[::-1]:
+        if len(cbor.encode(entries)) > BODY_BYTES_MAX:
+            entry.pop(6, None)
+            entry.pop(7, None)
     return {1: entries}
 
 

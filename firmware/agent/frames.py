@@ -8,12 +8,13 @@ Pure: no port. Spec: wire/SPEC.md section 8 (W50..W52). COBS: Cheshire and Baker
 
 import binascii
 
-from agent import cbor
+from agent import cbor, cose
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+PROTOCOL = 1
 FRAME_BYTES_MAX = 1200  # W50, the closing zero included
 CHUNK_BYTES_MAX = 900  # of an order in one frame
 CRC_BYTES = 4
@@ -112,7 +113,18 @@ def _is_message(message: "list[Any]") -> bool:
     for letter, field in zip(fields, message[1:]):
         if not _fits(letter, field):
             return False
-    return message[0] != ORDER or len(message[3]) <= CHUNK_BYTES_MAX
+    return _is_within_limits(message[0], message[1:])
+
+
+def _is_within_limits(kind: int, fields: "list[Any]") -> bool:
+    if kind == RECORD or kind == RECEIPT:
+        return len(fields[0]) <= (cose.RECORD_BYTES_MAX if kind == RECORD else cose.RECEIPT_BYTES_MAX)
+    if kind == WANT:
+        return bool(fields[1] <= fields[2])
+    if kind == ORDER:
+        total, offset, chunk = fields
+        return 0 < len(chunk) <= CHUNK_BYTES_MAX and offset + len(chunk) <= total <= cose.ORDER_BYTES_MAX
+    return fields[0] == PROTOCOL if kind == HELLO or kind == WELCOME else True
 
 
 def _fits(letter: str, field: "Any") -> bool:

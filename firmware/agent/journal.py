@@ -10,8 +10,8 @@ The page format is written down in firmware/README.md. How a power cut is surviv
 - A page that may have been started is left alone: writing goes on behind it.
 - recover() only reads, so a cut during recovery is a cut during nothing.
 
-Recovery costs one read of each block (4096 bytes), a second one back to the last receipt, and the pages of the last
-one or two blocks.
+Recovery reads the first page of each block (more only where that one continues a record or is damaged: at most every
+page once), the pages of the last block or two, and one byte of each page back to the last receipt.
 """
 
 import binascii
@@ -118,15 +118,13 @@ class Journal:
         if seq >= self.next_seq:
             return None
         found_seq, number = self._found
-        if found_seq + 1 == seq and number // BLOCK_PAGES >= self._oldest and self._seq_at(number) == seq:
-            return self._take(number, seq)
+        record = self._take(number, seq) if found_seq + 1 == seq else None  # mostly they are read in order
         block = self._block_of(seq)
-        for number in range(block * BLOCK_PAGES, (block + 1) * BLOCK_PAGES):
-            if self._seq_at(number) == seq:
-                record = self._take(number, seq)
-                if record is not None:
-                    return record
-        return None
+        number = block * BLOCK_PAGES
+        while record is None and number < (block + 1) * BLOCK_PAGES:
+            record = self._take(number, seq)  # not the first that starts there: that one may have been cut short
+            number += 1
+        return record
 
     def room(self, size: int) -> bool:
         """Whether an entry of size bytes can be appended now."""
@@ -241,14 +239,10 @@ class Journal:
             entry += page[1]
         return kind & 0xF0, entry, pages
 
-    def _seq_at(self, number: int) -> int:
-        """seq of the record that starts on that page, NONE when none does."""
-        page = self._page(number)
-        return events.seq_of(page[1]) if page is not None and page[0] & 0xF0 == RECORD else NONE
-
     def _take(self, number: int, seq: int) -> "bytes | None":
+        """The record seq, when it starts on that page and is whole."""
         entry = self._entry(number)
-        if entry is None:
+        if entry is None or entry[0] != RECORD or events.seq_of(entry[1]) != seq:
             return None
         self._found = (seq, number + entry[2])
         return entry[1]
@@ -263,10 +257,10 @@ class Journal:
     # Recovery
 
     def _survey(self) -> int:
-        """Read every block once; fill _firsts and _oldest; the number of the newest block, -1 when there is none."""
+        """Read a page or two of each block; fill _firsts and _oldest; the newest block, NONE when there is none."""
         numbers = []
         for place in range(self._blocks):
-            lap, self._firsts[place] = _survey_block(self._flash.read(place * BLOCK_BYTES, BLOCK_BYTES))
+            lap, self._firsts[place] = self._survey_block(place)
             numbers.append(NONE if lap == NONE else lap * self._blocks + place)
         newest = max(numbers)
         oldest = newest
@@ -278,6 +272,17 @@ class Journal:
         self._oldest = self._tail = max(0, oldest)
         return newest
 
+    def _survey_block(self, place: int) -> "tuple[int, int]":
+        """Lap of the block there and seq of the first record that starts in it; NONE for what cannot be told."""
+        lap = NONE
+        for number in range(place * BLOCK_PAGES, (place + 1) * BLOCK_PAGES):
+            page = _check(self._flash.read(self._address(number), PAGE_BYTES))
+            if page is not None:
+                lap = page[0]
+                if page[1] & 0xF0 == RECORD:
+                    return lap, events.seq_of(page[2])
+        return lap, NONE
+
     def _end_of(self, newest: int) -> int:
         """The page to program next: in the newest block, one page behind whatever is not blank.
 
@@ -285,11 +290,11 @@ class Journal:
         """
         if newest == NONE:
             return 0
-        raw = self._flash.read(newest % self._blocks * BLOCK_BYTES, BLOCK_BYTES)
-        used = BLOCK_PAGES
-        while raw[(used - 1) * PAGE_BYTES : used * PAGE_BYTES] == BLANK:
-            used -= 1
-        return newest * BLOCK_PAGES + min(used + 1, BLOCK_PAGES)
+        end = (newest + 1) * BLOCK_PAGES
+        last = end - 1
+        while self._flash.read(self._address(last), PAGE_BYTES) == BLANK:
+            last -= 1
+        return min(last + 2, end)
 
     def _find_head(self, newest: int) -> None:
         """Set next_seq and head from the last whole record, torn from what lies behind the last whole entry."""
@@ -342,13 +347,11 @@ class Journal:
             self.next_seq, self.head = self.archived_next, cbor.decode(payload)[3]
 
     def _last_receipt(self, newest: int) -> "bytes | None":
-        for block in range(newest, self._oldest - 1, -1):
-            raw = self._flash.read(block % self._blocks * BLOCK_BYTES, BLOCK_BYTES)
-            for place in range(BLOCK_PAGES - 1, -1, -1):
-                if raw[place * PAGE_BYTES + 6] & 0xF0 == RECEIPT:
-                    entry = self._entry(block * BLOCK_PAGES + place)
-                    if entry is not None:
-                        return entry[1]
+        for number in range((newest + 1) * BLOCK_PAGES - 1, self._oldest * BLOCK_PAGES - 1, -1):
+            if self._flash.read(self._address(number) + 6, 1)[0] & 0xF0 == RECEIPT:
+                entry = self._entry(number)
+                if entry is not None:
+                    return entry[1]
         return None
 
 
@@ -360,15 +363,3 @@ def _check(raw: bytes) -> "tuple[int, int, bytes] | None":
     if binascii.crc32(raw[4 : HEADER_BYTES + size], MAGIC_CRC) != crc:
         return None
     return lap, kind, raw[HEADER_BYTES : HEADER_BYTES + size]
-
-
-def _survey_block(raw: bytes) -> "tuple[int, int]":
-    """Lap of a block and seq of the first record that starts in it; NONE for what cannot be told."""
-    lap = NONE
-    for at in range(0, BLOCK_BYTES, PAGE_BYTES):
-        page = _check(raw[at : at + PAGE_BYTES])
-        if page is not None:
-            lap = page[0]
-            if page[1] & 0xF0 == RECORD:
-                return lap, events.seq_of(page[2])
-    return lap, NONE

@@ -1,0 +1,14 @@
+"""Runs one dual test inside MicroPython: run_on_micropython.py FIRMWARE_DIR MODULE TEST. Ends with a traceback on failure.
+
+One process per test: the garbage of one test would scatter the heap of the next, which is no bigger than a unit's.
+"""
+
+import gc
+import sys
+
+firmware, module_name, test = sys.argv[1:4]
+sys.path.insert(0, firmware)
+module = __import__("tests." + module_name, None, None, (module_name,))
+gc.collect()
+getattr(module, test)()
+print("passed", test)
