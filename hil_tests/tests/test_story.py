@@ -1,0 +1,106 @@
+"""The story's promises, each asserted on its own; the truth comes out of raw flash."""
+
+import re
+from typing import Any
+
+import pytest
+
+from hil_tests.checker import Ledger, check
+from hil_tests.tests.conftest import Told
+
+pytestmark = [pytest.mark.story, pytest.mark.timeout(300)]
+
+
+def codes(report: dict[str, Any], state: str | None = None) -> set[str]:
+    return {item["code"] for item in report["exceptions"] if state in (None, item["state"])}
+
+
+def verdicts(report: dict[str, Any]) -> dict[str, bool]:
+    return {name: report[name] for name in ("complete", "conforming", "authentic")}
+
+
+def test_all_that_was_saved_is_archived(told: Told) -> None:
+    assert told.settled
+    for stream in told.outcome["streams"]:
+        assert stream["saved"] == stream["relayed"] == stream["archived"] > 100
+
+
+def test_the_ledger_is_what_the_units_journaled(told: Told) -> None:
+    assert check(told.truth(), told.stage.cloud.database) == []
+
+
+def test_no_record_was_forged_into_the_ledger(told: Told) -> None:
+    assert [stream["forged"] for stream in told.outcome["streams"]] == [0, 0, 0]
+
+
+def test_no_receipt_came_before_its_records(told: Told) -> None:
+    assert len(told.stage.witness.receipts) > 10
+    assert told.stage.witness.too_early == []
+
+
+def test_a_batch_that_is_right_in_everything(told: Told) -> None:
+    report = told.report(1)
+    assert verdicts(report) == {"complete": True, "conforming": True, "authentic": True}
+    assert [item for item in report["exceptions"] if item["severity"] != "minor"] == []
+
+
+def test_process_faults_are_found(told: Told) -> None:
+    report = told.report(2)
+    assert verdicts(report) == {"complete": True, "conforming": False, "authentic": True}
+    expected = {"wrong_item", "expired_material", "missing_scan", "step_out_of_order"}
+    assert codes(report) >= expected | {"parameter_excursion", "sensor_gap"}
+
+
+def test_trouble_leaves_a_complete_batch_with_its_interruptions(told: Told) -> None:
+    report = told.report(3)
+    assert verdicts(report) == {"complete": True, "conforming": True, "authentic": True}
+    restarts = [item for item in report["exceptions"] if item["code"] == "unit_restarted"]
+    assert len(restarts) == 2 or len(restarts[0]["evidence"]) >= 2
+    assert "late_record" in codes(report)
+
+
+def test_a_bad_carrier_is_found_out_and_everything_refilled(told: Told) -> None:
+    report = told.report(4)
+    assert verdicts(report) == {"complete": True, "conforming": True, "authentic": True}
+    assert codes(report) >= {"signature_invalid", "key_not_valid", "sequence_gap"}
+    assert told.outcome["quarantined"] == 2
+
+
+def test_a_removed_record_is_flagged_as_a_gap_that_was_filled(told: Told) -> None:
+    (kid, seq) = told.story.tampering.removed[0]
+    gaps = [item for item in told.report(4)["exceptions"] if item["code"] == "sequence_gap"]
+    assert any(f"{kid.hex()}/{seq}" in item["evidence"] for item in gaps)
+    assert {item["state"] for item in gaps} == {"resolved"}
+
+
+def test_the_other_batches_show_no_tampering(told: Told) -> None:
+    for number in (1, 2, 3):
+        assert not codes(told.report(number)) & {"signature_invalid", "key_not_valid", "equivocation", "chain_broken"}
+
+
+def test_every_piece_of_evidence_can_be_opened(told: Told) -> None:
+    with Ledger(told.stage.cloud.database) as ledger:
+        held = {f"{kid.hex()}/{seq}" for kid, seq in ledger.rows("SELECT kid, seq FROM ledger_ledgerrecord")}
+        refused = {f"quarantine/{row[0].hex()[:16]}" for row in ledger.rows("SELECT digest FROM ledger_quarantine")}
+    for batch in told.outcome["batches"]:
+        for item in batch["exceptions"]:
+            assert item["evidence"], item
+            assert set(item["evidence"]) <= held | refused, item
+
+
+def test_the_outcome_has_the_shape_that_programs_rely_on(told: Told) -> None:
+    outcome = told.outcome
+    assert set(outcome) == {"batches", "streams", "quarantined"}
+    for batch in outcome["batches"]:
+        assert set(batch) == {"batch", "complete", "conforming", "authentic", "exceptions"}
+        assert all(set(item) == {"code", "severity", "evidence"} for item in batch["exceptions"])
+    for stream in outcome["streams"]:
+        assert set(stream) == {"unit", "kid", "saved", "relayed", "archived", "forged"}
+        assert re.fullmatch("[0-9a-f]{16}", stream["kid"])
+
+
+def test_nothing_crashed_on_the_way(told: Told) -> None:
+    for unit in told.stage.units.values():
+        assert unit.console() == ""
+    for program in (told.stage.cloud.ingest, told.stage.cloud.web, *(g.program for g in told.stage.gateways.values())):
+        assert "Traceback" not in program.log.read_text()
