@@ -327,7 +327,7 @@ class Desk:
         if free_bytes < least_bytes:
             sentence = (
                 f"the disk of {self.settings.state_dir} has {free_bytes // 1_000_000} MB left, less than "
-                f"min_free_mb = {self.settings.min_free_mb}; records are not acknowledged until there is room: free space"
+                f"min_free_mb = {self.settings.min_free_mb}; records are not acknowledged until space is freed"
             )
             self._disk_full(sentence, now_ms)
         elif self.full is not None:

@@ -19,11 +19,11 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from gateway.errors import ConfigError
-from wire import WireError, check_public_key
+from wire import Topics, WireError, check_public_key
 
 NAME = r"^[A-Za-z0-9_-]{1,32}$"  # SPEC W60
 PORTS_MAX = 64  # a thread and a file each
@@ -67,6 +67,15 @@ class Mqtt(BaseModel):
         if self.cert_file is not None and self.ca_file is None:
             raise ValueError("a client certificate needs ca_file, the authority that signed the broker's certificate")
         return self
+
+    @field_validator("root")
+    @classmethod
+    def _root(cls, root: str) -> str:
+        try:
+            Topics(root, "any", "any")
+        except WireError as error:
+            raise ValueError(f"cannot be a topic ({error.detail}); the usual root is cartrace/v1") from error
+        return root
 
     @property
     def tls(self) -> bool:

@@ -241,8 +241,11 @@ class Spool:
         """Store a verified order unless a newer one for its unit is here. In a transaction."""
         self._run(
             "INSERT INTO orders(kid, number, raw) VALUES (?, ?, ?) ON CONFLICT(kid) "
-            "DO UPDATE SET number = excluded.number, raw = excluded.raw WHERE excluded.number > orders.number", order.kid, order.number, order.raw,
-        )  # fmt: skip
+            "DO UPDATE SET number = excluded.number, raw = excluded.raw WHERE excluded.number > orders.number",
+            order.kid,
+            order.number,
+            order.raw,
+        )
 
     def order(self, kid: bytes) -> bytes | None:
         found = self._first("SELECT raw FROM orders WHERE kid = ?", kid)
@@ -263,6 +266,8 @@ class Spool:
                 with self.transaction():
                     self.save_stream(_with_receipt(stream, receipt, now_ms, matched=False))
             return Covered(matched=False)
+        if stream is not None and receipt.seq == stream.archived_seq and not self._holds_upto(receipt.kid, receipt.seq):
+            return Covered(matched=True)  # a repeat: nothing to write
         gone: list[int] = []
         set_aside, position, first = 0, receipt.seq, True
         expected: bytes | None = receipt.digest
@@ -294,6 +299,9 @@ class Spool:
 
     def newest_row(self) -> int:
         return self._one("SELECT coalesce(max(row), 0) FROM spool")
+
+    def _holds_upto(self, kid: bytes, seq: int) -> bool:
+        return self._first("SELECT 1 FROM spool WHERE kid = ? AND seq <= ? LIMIT 1", kid, seq) is not None
 
     def _agrees(self, receipt: Receipt, stream: Stream | None) -> bool:
         if stream is not None and (stream.archived_seq, stream.archived_digest) == (receipt.seq, receipt.digest):

@@ -32,6 +32,13 @@ CREATE TABLE set_aside(row INTEGER PRIMARY KEY, kid BLOB NOT NULL, seq INTEGER N
 """
 
 
+# What SQLite raises when the file, the disk or the rights are wrong; its other errors would be our own mistakes.
+_FATAL = (
+    apsw.IOError, apsw.CorruptError, apsw.NotADBError, apsw.CantOpenError, apsw.ReadOnlyError, apsw.BusyError,
+    apsw.LockedError, apsw.PermissionsError, apsw.ProtocolError, apsw.NoMemError, apsw.SQLError, apsw.InternalError,
+)  # fmt: skip
+
+
 def open_file(state_dir: Path, vfs: str | None, now_s: Callable[[], float]) -> tuple[apsw.Connection, Path, str | None]:
     """A connection to state_dir's store, its path, and the sentence about a damaged file that it replaces."""
     version = tuple(int(part) for part in apsw.sqlite_lib_version().split("."))

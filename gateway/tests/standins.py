@@ -290,7 +290,10 @@ class GatewayProcess:
         self.directory = directory
         self.state_dir = directory / "state"
         self.config = directory / "gateway.toml"
-        lines = {
+        lines: dict[str, object] = {
+            "resend_ms": 400,
+            "resend_max_ms": 1600,
+            "min_free_mb": 1,
             "gateway": "gw-1",
             "site": "site-a",
             "state_dir": "state",
@@ -298,7 +301,6 @@ class GatewayProcess:
             "ports": ports,
         }
         lines |= more
-        lines = {"resend_ms": 400, "resend_max_ms": 1600, "min_free_mb": 1} | lines
         text = "".join(f"{name} = {json.dumps(value)}\n" for name, value in lines.items())
         text += "[mqtt]\n" + "".join(f"{name} = {json.dumps(value)}\n" for name, value in mqtt.items())
         self.config.write_text(text)

@@ -1,0 +1,83 @@
+"""Settings: the environment wins, and each mistake is one sentence that names field and file."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from gateway.errors import ConfigError
+from gateway.settings import load
+from gateway.tests.standins import CLOUD_KEY
+
+GOOD = f"""
+gateway = "gw-1"
+site = "site-a"
+state_dir = "state"
+cloud_key = "{CLOUD_KEY.hex()}"
+ports = ["/dev/ttyACM0"]
+[mqtt]
+host = "broker"
+"""
+
+
+def write(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "gateway.toml"
+    path.write_text(text)
+    return path
+
+
+def test_paths_are_relative_to_the_file_and_the_environment_wins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CARTRACE_GATEWAY_MQTT__PORT", "2883")
+    monkeypatch.setenv("CARTRACE_GATEWAY_SITE", "site-b")
+    settings = load(write(tmp_path, GOOD))
+    assert settings.state_dir == tmp_path / "state"
+    assert (settings.mqtt.host, settings.mqtt.port, settings.site) == ("broker", 2883, "site-b")
+    assert settings.cloud_key == CLOUD_KEY
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        (GOOD.replace('site = "site-a"', ""), "site is missing; add it"),
+        (GOOD.replace("[mqtt]", "colour = 3\n[mqtt]"), "colour is not a setting of the gateway"),
+        (GOOD.replace("gw-1", "gw 1"), "gateway may hold 1 to 32 letters"),
+        (GOOD.replace(CLOUD_KEY.hex(), "abc"), "cloud_key must be the cloud's public key, 64 hexadecimal digits"),
+        (GOOD.replace(CLOUD_KEY.hex(), "00" * 32), "cloud_key is refused"),
+        (GOOD + "port = 99999\n", "mqtt.port Input should be less than or equal to 65535"),
+        (GOOD + 'cert_file = "x"\n', "mqtt cert_file and key_file belong together"),
+        (GOOD + 'ca_file = "nowhere.pem"\n', "mqtt.ca_file names"),
+        (GOOD.replace('["/dev/ttyACM0"]', "[]"), "ports List should have at least 1 item"),
+        ("gateway = ", "is not TOML"),
+        (GOOD.replace('host = "broker"', ""), "mqtt.host is missing; add it"),
+        (GOOD + 'root = "a/#"\n', "mqtt.root cannot be a topic"),
+    ],
+)
+def test_a_mistake_is_one_sentence_with_field_and_file(tmp_path: Path, text: str, sentence: str) -> None:
+    path = write(tmp_path, text)
+    with pytest.raises(ConfigError) as error:
+        load(path)
+    assert sentence in str(error.value)
+    assert str(path) in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_the_command_says_the_sentence_and_its_code(tmp_path: Path) -> None:
+    path = write(tmp_path, GOOD.replace("gw-1", "gw/1"))
+    for command in ("run", "status"):
+        done = subprocess.run(
+            [sys.executable, "-m", "gateway", command, "--config", str(path)],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 2
+        assert done.stderr.startswith(f"bad_config: {path}: gateway may hold")
+        assert done.stderr.count("\n") == 1
+    done = subprocess.run(
+        [sys.executable, "-m", "gateway", "run", "--config", str(tmp_path / "none.toml")],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert "cannot read" in done.stderr
