@@ -3,6 +3,7 @@
 Everything that varies between installations comes from cloud/config.py.
 """
 
+import os
 import sqlite3
 from datetime import timedelta
 
@@ -71,7 +72,7 @@ DATABASES = {
             "init_command": f"PRAGMA journal_mode={JOURNAL_MODE}; PRAGMA synchronous={SYNCHRONOUS};",
         },
         # Tests use a real file: a database in memory has no journal, and no second process could open it.
-        "TEST": {"NAME": CONFIG.cloud_state / "test.sqlite3"},
+        "TEST": {"NAME": CONFIG.cloud_state / f"test-{os.getpid()}.sqlite3"},
     }
 }
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"

@@ -2,6 +2,9 @@
 
 from django.urls import include, path
 
+from cloud.api import api
+
 urlpatterns = [
+    path("api/", api.urls),
     path("", include("cloud.web.urls")),
 ]

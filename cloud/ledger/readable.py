@@ -7,9 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from enum import IntEnum
 
+from typing_extensions import TypeAliasType
+
 from wire import Record
 
-Json = str | int | bool | None | list["Json"] | dict[str, "Json"]
+Json = TypeAliasType("Json", "str | int | bool | list[Json] | dict[str, Json] | None")  # named, so that OpenAPI can
 
 
 def readable(value: object) -> Json:
