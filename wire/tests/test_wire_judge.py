@@ -235,3 +235,11 @@ def test_order_does_not_matter_and_nothing_forged_gets_in(
     new = {raw for raw in raws if raw in GENUINE} - {RUN[seq] for seq in held}
     assert Counter(each.raw for each in found if each.accepted) == Counter(new)
     assert all(each.raw in GENUINE for each in found if each.finding is Finding.DUPLICATE)
+
+
+def test_a_frame_that_arrived_whole_proves_nothing() -> None:
+    """W52: the link passes whatever a good CRC carries, also a record that nobody signed; the judge refuses it."""
+    forged = signed(3, digest(RUN[2]), seed=STRANGER).replace(wire.kid_of(wire.public_key_of(STRANGER)), KID)
+    (message,) = wire.FrameReader().feed(wire.encode_frame(wire.RecordFrame(forged)))
+    assert message == wire.RecordFrame(forged)
+    assert findings([forged], RUN[:3]) == [Finding.ALTERED]
