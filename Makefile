@@ -30,7 +30,7 @@ test:
 check:
 	@tools/setup.sh check
 	@$(MAKE) --no-print-directory lint
-	$(PY) -m pytest -q -m 'not browser and not slow and not story' $(QUICK)
+	$(PY) -m pytest -q -m 'not browser and not story' $(QUICK)
 
 .PHONY: lint
 lint:
