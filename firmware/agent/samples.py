@@ -14,7 +14,8 @@ MISSING, STUCK, OUT_OF_RANGE, FAULT = 1, 2, 3, 4  # marks (W31); 0 means none
 SAMPLES_MAX = 60  # W33
 PERIOD_MS = 60_000  # W33
 BODY_BYTES_MAX = 720  # so that the longest envelope around it stays within the 1024 bytes of a record (W4)
-_READING_BYTES_MAX = 10 + 8  # a 64-bit difference, and a mark of its own
+VALUE_MAX = (1 << 54) - 1  # so that a difference of two fits the 8 bytes that a reader takes (W30)
+_READING_BYTES_MAX = 8 + 8  # a difference, and a mark of its own
 
 
 class SampleBatch:
@@ -35,13 +36,16 @@ class SampleBatch:
     def add(self, readings: "list[Reading]") -> None:
         """The readings of one moment, one (value, mark) per channel.
 
-        A value that is None is missing when no mark says fault; a value with the mark missing or fault is not kept.
+        A value that is None is missing when no mark says fault; a value with the mark missing or fault is not kept,
+        and one beyond VALUE_MAX is a fault: no sensor measures that.
         """
         assert len(readings) == len(self._series)
         assert not self.full(self.start_ms)
         for channel, (value, mark) in enumerate(readings):
             if value is None and mark != FAULT:
                 mark = MISSING
+            if value is not None and not -VALUE_MAX <= value <= VALUE_MAX:
+                mark = FAULT
             if mark:
                 self._mark(channel, mark)
             if value is not None and mark not in (MISSING, FAULT):

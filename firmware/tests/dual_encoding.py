@@ -191,7 +191,7 @@ def test_longest_records_fit_the_limit() -> None:
     batch = samples.SampleBatch(MAX_UINT, MAX_UINT, MAX_UINT, 8)
     sign, marks = 1, (samples.STUCK, samples.OUT_OF_RANGE)
     while not batch.full(batch.start_ms):  # the widest values, and a new mark each time
-        batch.add([(sign * (1 << 62), marks[batch.count % 2])] * 8)
+        batch.add([(sign * samples.VALUE_MAX, marks[batch.count % 2])] * 8)
         sign = -sign
     for kind, body in (
         (events.SCAN, events.scan(b"x" * 500, "]d2", "ü" * 40, 2, "r" * 40, 2, MAX_UINT)),

@@ -1,4 +1,4 @@
-"""Runs one dual test inside MicroPython: run_on_micropython.py FIRMWARE_DIR MODULE TEST. Ends with a traceback on failure.
+"""Runs one dual test inside MicroPython: run_on_micropython.py FIRMWARE_DIR MODULE TEST. A failure is a traceback.
 
 One process per test: the garbage of one test would scatter the heap of the next, which is no bigger than a unit's.
 """

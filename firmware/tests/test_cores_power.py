@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 import cbor2
 import pytest
+from agent import cbor, events, samples
 from agent.journal import Journal, JournalFull
 from agent.slots import Slots
 from tests.dual_stores import RECEIPT, record
@@ -243,6 +244,40 @@ def test_a_lost_last_record_is_not_numbered_twice_when_its_receipt_is_here() -> 
     journal = Journal(NorFlash(4, bench.flash.cells))
     journal.recover()
     assert (journal.next_seq, journal.head) == (20, digest)
+
+
+def test_a_page_that_may_have_been_started_stays_alone() -> None:
+    bench = Bench.fresh(4)
+    bench.act(("append", 240))
+    bench.flash.cut_at(0, 0)  # begun, and nothing shows
+    with pytest.raises(PowerCut):
+        bench.act(("append", 240))
+    bench.boot()
+    bench.act(("append", 240))
+    assert bench.flash.cells[1] == ERASED
+    assert bench.flash.cells[2] != ERASED
+
+
+def test_a_ring_of_the_real_size_holds_36_hours_offline() -> None:
+    """4 channels at 1 Hz and 500 scans; DESIGN's budget for 1.25 MiB. Sizes are those of real records."""
+    batch = samples.SampleBatch(100_000, 3_600_000_000, 1000, 4)
+    for i in range(60):
+        batch.add([(3715 + 3 * (i % 5), 0), (1013 - i % 3, 0), (-40 * (i % 2), 0), (70 * (i % 7), 0)])
+    scan = events.scan(b"01095060001343522112345678901234\x1d10LOT-1234\x1d17270131", "]d2", "cartridge", 1, None, 1, 0)
+    sizes = [_size_of(kind, body) for kind, body in ((events.SAMPLES, batch.body()), (events.SCAN, scan))]
+    assert sizes[0] <= 2 * 248
+    assert sizes[1] <= 248
+    journal = Bench.fresh(320).journal
+    for minute in range(36 * 60):
+        for size in [sizes[0]] + [sizes[1]] * (minute % 60 < 14):
+            journal.append(record(journal.next_seq, size), journal.next_seq)
+    assert journal.next_seq >= 36 * 60 + 500
+    assert journal.used_bytes <= journal.size_bytes
+
+
+def _size_of(kind: int, body: dict[int, object]) -> int:
+    event = events.event(100_000, bytes(32), 9, 3_600_000_000, (2**41, 900), kind, "B-2026-0017", "OP-114", body)
+    return len(cbor.encode(event)) + 85
 
 
 def test_random_life_of_a_journal() -> None:
