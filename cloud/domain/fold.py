@@ -134,6 +134,7 @@ class BatchRun(Snapshot):
         elif isinstance(body, Alarm):
             self._alarm(record.seq, body)
         elif isinstance(body, Comment):
+            findings.check("operator_comment", False)
             findings.note("operator_comment", f'{record.operator or "Somebody"} noted: "{body.text}"', record.seq)
         elif isinstance(body, Loss):
             findings.check("record_lost", False)

@@ -246,6 +246,7 @@ class Materials(Snapshot):
                 f"{item.name}{lot} expires on {label.expiry}; the unit's clock cannot show that it was used before the"
                 " end of that day."
             )
+            findings.check("clock_uncertain", False)
             findings.note("clock_uncertain", message, seq, step=step)
 
     def _judge_serial(
