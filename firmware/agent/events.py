@@ -204,7 +204,7 @@ def _uint(number: int) -> int:
 
 
 def _int(number: int) -> int:
-    return min(max(number, cbor.MIN_INT), cbor.MAX_UINT)
+    return min(max(number, cbor.MIN_INT), -1 - cbor.MIN_INT)
 
 
 def _exponent(number: int) -> int:
