@@ -258,10 +258,10 @@ class Journal:
 
     def _survey(self) -> int:
         """Read a page or two of each block; fill _firsts and _oldest; the newest block, NONE when there is none."""
-        numbers = []
+        numbers = [NONE] * self._blocks  # made at once: growing it would need twice the room
         for place in range(self._blocks):
             lap, self._firsts[place] = self._survey_block(place)
-            numbers.append(NONE if lap == NONE else lap * self._blocks + place)
+            numbers[place] = NONE if lap == NONE else lap * self._blocks + place
         newest = max(numbers)
         oldest = newest
         for place, number in enumerate(numbers):

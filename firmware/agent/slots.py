@@ -18,7 +18,7 @@ PAGE_BYTES = 256
 BLOCK_BYTES = 4096
 REGION_BLOCKS = 8
 # name: first block of copy A, blocks of a copy (B follows A), most bytes of a value
-_PLACES = {"config": (0, 1, 4000), "order": (2, 2, 4096)}
+_PLACES = {"config": (0, 1, 4000), "order": (2, 2, 4096), "state": (6, 1, 4000)}
 
 
 class Slots:
@@ -30,7 +30,7 @@ class Slots:
         self._flash = flash
 
     def load(self, name: str) -> "bytes | None":
-        """The value stored last under name ("config" or "order"), None when none was."""
+        """The value stored last under name ("config", "order" or "state"), None when none was."""
         newest = self._newest(name)
         return newest[2] if newest is not None else None
 

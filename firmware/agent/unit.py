@@ -1,0 +1,432 @@
+"""The unit: ties the cores together round one journal, through the hal of its board.
+
+Decides the order of things: a record is journaled before anything else learns of it (W16), room is freed only for a
+verified receipt (W41), and what cannot be saved is refused aloud. Formats belong to the cores it calls.
+The hal is what agent/hal/unix.py defines; it is the only way out of here.
+"""
+
+import hashlib
+
+from agent import cbor, cose, ed25519, events, frames, orders, panel
+from agent.clock import Clock
+from agent.journal import Journal, JournalFull
+from agent.link import Link
+from agent.procedure import Procedure
+from agent.scanner import Scanner
+from agent.sensors import Alarms, Sensors
+from agent.slots import Slots
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from agent.hal.unix import Hal
+    from agent.scanner import Read
+
+FIRMWARE = "cartrace-unit 0.1.0"
+HEARTBEAT_MS = 300_000  # DESIGN section 3
+RESEND_MS = 2_000
+STATUS_MS = 60_000
+LINK_DELAY_MS = 250
+SCAN_ROOM_BYTES = 4 * cose.RECORD_BYTES_MAX  # a scan leads to at most three records
+TURN_REAL_MS = 100  # the panel's clock, and how long readings may wait in the sensor front end
+PANEL_REAL_MS = 500
+TRIM_FRACTION = 4  # receipts free room once a quarter of the journal is used: flash wears out by erasing
+SEED_BYTES = 32
+CONFIG_KEYS = (1, 2, 3, 4, 5, 6)  # unit, epoch, cloud public key, channels, entropy, site offset in minutes
+CONFIG_SEED = 7  # added by the unit itself
+
+
+class OutOfService(Exception):
+    """The unit cannot record anything; lines are what the panel says until somebody changes that."""
+
+    def __init__(self, lines: "list[str]") -> None:
+        super().__init__(lines[0])
+        self.lines = lines
+
+
+class Unit:
+    """One unit from power-on to power-off. boot() once, then turn() for ever."""
+
+    def __init__(self, hal: "Hal") -> None:
+        self._hal = hal
+        self._slots = Slots(hal.slots_flash)
+        self._journal = Journal(hal.journal_flash)
+        config = self._enrolment()
+        self._unit_id, self._epoch, self._cloud_key = config[1], config[2], config[3]
+        self._signer = cose.PureSigner(config[CONFIG_SEED])
+        self._sensors = Sensors(config[4])
+        self._procedure = Procedure(config[6])
+        self._clock = Clock(self._setting("link_delay_ms", LINK_DELAY_MS))
+        self._scanner = Scanner()
+        self._assembler = orders.Assembler()
+        self._alarms = Alarms([], [], [])
+        self._archived_next = 0  # by receipts, also those that freed no room yet
+        self._receipt = b""
+        self._receipt_seen = b""
+        self._boot = 0
+        self._boot_journaled = False
+        self._uptime_at_head_ms = 0
+        self._oldest_saved_ms = 0
+        self._status_due_ms = 0
+        self._panel_due_ms = 0
+        self._shown: "list[str]" = []
+        self._result = ["", ""]
+        self._accepted = True
+        self._resumed = False
+        self._scans = 0
+        self._lost_scans = 0
+        self._lost_samples = 0
+        self._refused_receipts = 0
+        self._refused_orders = 0
+
+    # --- boot -------------------------------------------------------------------------------------------------------
+
+    def boot(self) -> None:
+        """Recover the journal, rebuild the state from it and journal genesis (once) and the boot."""
+        journal = self._journal
+        journal.recover()
+        self._archived_next = journal.archived_next
+        self._boot = 1
+        if journal.next_seq:
+            self._resumed = True
+            last = self._event(journal.next_seq - 1)
+            self._boot = 1 if last is None or last[7] == events.GENESIS else last[3] + 1
+        self._rebuild()
+        self._load_order()
+        self._link = Link(
+            self,
+            (self._signer.kid, self._unit_id, self._epoch, self._boot, FIRMWARE),
+            self._setting("resend_ms", RESEND_MS),
+        )
+        self._begin_boot()
+        self._show()
+
+    def _enrolment(self) -> "dict[int, Any]":
+        """The configuration, with the key seed that the unit made itself at its first boot."""
+        raw = self._slots.load("config")
+        if raw is None:
+            letter = self._hal.settings.get("enrol", "")
+            if not letter:
+                raise OutOfService(panel.not_enrolled())
+            raw = bytes.fromhex(letter)
+        try:
+            config = cbor.decode(raw)
+            whole = all([key in config for key in CONFIG_KEYS]) and ed25519.key_is_sound(config[3])
+        except (cbor.CborError, TypeError):
+            raise OutOfService(panel.broken("Configuration is", "damaged."))  # noqa: B904  MicroPython keeps no cause
+        if not whole:
+            raise OutOfService(panel.broken("Cloud key is missing", "or wrong."))
+        if CONFIG_SEED not in config:
+            config[CONFIG_SEED] = hashlib.sha256(self._hal.entropy(SEED_BYTES) + config[5]).digest()
+            self._slots.store("config", cbor.encode(config))
+        return config
+
+    def _begin_boot(self) -> None:
+        """Journal what must precede everything else of this boot; when there is no room, try again at each turn."""
+        if self._boot_journaled or not self._journal.room(SCAN_ROOM_BYTES):
+            return
+        if self._journal.next_seq == 0:
+            signer, hal = self._signer, self._hal
+            body = events.genesis(self._unit_id, self._epoch, signer.public_key, hal.model, FIRMWARE, signer.kind)
+            self._append(events.GENESIS, body)
+        self._append(events.BOOT, events.boot(self._hal.cause, FIRMWARE, self._journal.torn))
+        self._boot_journaled = True
+        self._define_channels()
+
+    def _rebuild(self) -> None:
+        """The state of batch, step and badge: from the checkpoint, and from every record after it."""
+        seq = 0
+        checkpoint = self._slots.load("state")
+        if checkpoint is not None:
+            state = cbor.decode(checkpoint)
+            if state[10] == self._signer.kid:
+                self._procedure.resume(state)
+                seq = state[11]
+        while seq < self._journal.next_seq:
+            event = self._event(seq)
+            if event is not None:
+                self._procedure.fold(seq, event[7], event.get(8, ""), event.get(9, ""), event[10])
+            seq += 1
+
+    def _event(self, seq: int) -> "dict[int, Any] | None":
+        """Our own record as a map; it was verified when it was made."""
+        record = self._journal.read(seq)
+        return None if record is None else cbor.decode(cbor.decode(record[1:])[2])
+
+    def _load_order(self) -> None:
+        raw = self._slots.load("order")
+        if raw is None:
+            return
+        try:
+            self._procedure.order = orders.open_order(raw, self._cloud_key, self._signer.kid)
+        except orders.OrderRefused:
+            self._refused_orders += 1
+        self._watch_limits()
+
+    # --- one turn ---------------------------------------------------------------------------------------------------
+
+    def turn(self) -> None:
+        """Wait for something to do, do all of it, say what is so."""
+        hal = self._hal
+        hal.wait(self._rest_real_ms())
+        self._begin_boot()
+        for message in self._link.receive(hal.link_read(), hal.uptime_ms()):
+            self._message(message)
+        for read in self._scanner.feed(hal.scanner_read(), hal.real_ms()):
+            self._read(read)
+        if self._boot_journaled:
+            self._sample()
+            self._report_losses()
+            self._heartbeat()
+        self._send()
+        self._show_when_due()
+
+    def _rest_real_ms(self) -> int:
+        hal = self._hal
+        uptime_ms = hal.uptime_ms()
+        rest_ms = hal.real_of(max(0, self._link.idle_until(uptime_ms) - uptime_ms))
+        rest_ms = min(rest_ms, max(TURN_REAL_MS, hal.real_of(max(0, self._sensors.next_ms - uptime_ms))))
+        return min(rest_ms, TURN_REAL_MS if self._scanner.busy else PANEL_REAL_MS)
+
+    def _message(self, message: "list[Any]") -> None:
+        kind = message[0]
+        if kind == frames.TIME:
+            due, step_ms = self._clock.told(message[1], message[2], self._hal.uptime_ms())
+            if due and self._boot_journaled:
+                self._try_append(events.CLOCK, events.clock(self._link.gateway or "gateway", step_ms))
+        elif kind == frames.RECEIPT:
+            self._take_receipt(message[1])
+        elif kind == frames.ORDER:
+            raw = self._assembler.feed(message[1], message[2], message[3])
+            if raw is not None:
+                self._take_order(raw)
+
+    def _send(self) -> None:
+        uptime_ms = self._hal.uptime_ms()
+        for frame in self._link.due(uptime_ms):
+            self._hal.link_write(frame)
+        while self._link.unreadable:
+            seq = self._link.unreadable.pop(0)
+            self._try_append(events.LOSS, events.loss("record", 1, "seq %d is not readable in the journal" % seq))
+        if self._link.welcomed and uptime_ms >= self._status_due_ms:
+            self._status_due_ms = uptime_ms + self._setting("status_ms", STATUS_MS)
+            journal = self._journal
+            self._hal.link_write(self._link.status(journal.used_bytes, journal.size_bytes, uptime_ms, self._counters()))
+
+    def _counters(self) -> "dict[str, int]":
+        return {
+            "noise": self._link.noise,
+            "resends": self._link.resends,
+            "scans": self._scans,
+            "lost_scans": self._lost_scans,
+            "refused_receipts": self._refused_receipts,
+            "refused_orders": self._refused_orders,
+            "heap_free": self._hal.heap_free(),
+        }
+
+    # --- the stream, as the link sees it ----------------------------------------------------------------------------
+
+    @property
+    def oldest(self) -> int:
+        """First seq without a receipt (W53)."""
+        return self._archived_next
+
+    @property
+    def next_seq(self) -> int:
+        return self._journal.next_seq
+
+    @property
+    def head(self) -> bytes:
+        return self._journal.head
+
+    def read(self, seq: int) -> "bytes | None":
+        return self._journal.read(seq)
+
+    # --- records ----------------------------------------------------------------------------------------------------
+
+    def _append(self, kind: int, body: "dict[int, Any]", operator: "str | None" = None, batch: str = "") -> None:
+        """Sign and save one record, then let the state follow it. Raises JournalFull with nothing changed."""
+        journal, procedure = self._journal, self._procedure
+        uptime_ms = 0 if kind == events.GENESIS else self._hal.uptime_ms()
+        batch = batch or procedure.batch
+        operator = procedure.operator if operator is None else operator
+        time = self._clock.now(uptime_ms)
+        event = events.event(journal.next_seq, journal.head, self._boot, uptime_ms, time, kind, batch, operator, body)
+        seq = journal.next_seq
+        journal.append(cose.sign1(self._signer, cose.RECORD, cbor.encode(event)), seq)
+        if seq == self._archived_next:
+            self._oldest_saved_ms = uptime_ms
+        self._uptime_at_head_ms = uptime_ms
+        procedure.fold(seq, kind, batch, operator, body)
+
+    def _try_append(self, kind: int, body: "dict[int, Any]") -> bool:
+        try:
+            self._append(kind, body)
+        except JournalFull:
+            return False
+        return True
+
+    def _define_channels(self) -> None:
+        if self._sensors.channels:
+            self._flush_samples()
+            self._append(events.CHANNELS, events.channels(self._sensors.channels))
+            self._sensors.begin(self._journal.next_seq - 1, self._hal.uptime_ms())
+
+    def _heartbeat(self) -> None:
+        if self._hal.uptime_ms() - self._uptime_at_head_ms >= HEARTBEAT_MS:
+            self._try_append(events.HEARTBEAT, events.heartbeat(HEARTBEAT_MS))
+
+    def _report_losses(self) -> None:
+        """What could not be recorded while the journal was full is recorded as soon as it can be."""
+        if not (self._lost_scans or self._lost_samples) or not self._journal.room(SCAN_ROOM_BYTES):
+            return
+        if self._lost_scans:
+            self._append(events.LOSS, events.loss("scans", self._lost_scans, "refused: the journal was full"))
+        if self._lost_samples:
+            self._append(events.LOSS, events.loss("samples", self._lost_samples, "the journal was full"))
+        self._lost_scans = self._lost_samples = 0
+
+    # --- scans ------------------------------------------------------------------------------------------------------
+
+    def _read(self, read: "Read") -> None:
+        self._scans += 1
+        if not self._boot_journaled or not self._journal.room(SCAN_ROOM_BYTES):
+            self._lost_scans += 1
+            self._show()
+            return
+        answer = self._procedure.read(read, self._clock.now(self._hal.uptime_ms()))
+        for kind, body, operator in answer.records:
+            self._carry_out(kind, body, operator)
+        self._result, self._accepted, self._resumed = answer.words, answer.accepted, False
+        self._show()
+
+    def _carry_out(self, kind: int, body: "dict[int, Any]", operator: str) -> None:
+        if kind in (events.BATCH_OPEN, events.STEP, events.BATCH_CLOSE):
+            self._sample()
+            self._flush_samples()  # so that a batch holds its own samples, and a step begins with fresh ones
+        if kind == events.BATCH_CLOSE:
+            self._clear_alarms()
+            body = self._procedure.closing(body[3])
+        batch = self._procedure.order.batch if kind == events.BATCH_OPEN else ""
+        self._append(kind, body, operator, batch)
+        if kind == events.BATCH_OPEN:
+            self._define_channels()
+        if kind in (events.BATCH_OPEN, events.BATCH_CLOSE):
+            self._watch_limits()
+
+    # --- sensors ----------------------------------------------------------------------------------------------------
+
+    def _sample(self) -> None:
+        sensors = self._sensors
+        first_ms, lost, count = sensors.due(self._hal.uptime_ms())
+        none = [None] * len(sensors.channels)
+        for _ in range(lost):
+            self._save_samples(sensors.take(none))
+        if not count:
+            return
+        first_ms += lost * sensors.interval_ms
+        for readings in self._hal.readings(first_ms, sensors.interval_ms, count, len(sensors.channels)):
+            at_ms = sensors.next_ms
+            self._save_samples(sensors.take(readings))
+            for code, state, words in self._alarms.take(at_ms, self._procedure.step, readings):
+                self._try_append(events.ALARM, events.alarm(code, state, words))
+
+    def _flush_samples(self) -> None:
+        self._save_samples(self._sensors.flush())
+
+    def _save_samples(self, body: "dict[int, Any] | None") -> None:
+        if body is not None and not self._try_append(events.SAMPLES, body):
+            self._lost_samples += body[4]
+
+    def _watch_limits(self) -> None:
+        """Watch the limits of the order while its batch is open, and nothing else."""
+        procedure = self._procedure
+        limits = procedure.order.limits if procedure.batch and procedure.order_fits else []
+        self._alarms = Alarms(limits, self._sensors.channels, procedure.alarms)
+
+    def _clear_alarms(self) -> None:
+        for code in list(self._procedure.alarms):
+            self._append(events.ALARM, events.alarm(code, 3, "batch closed"))
+
+    # --- receipts and orders ----------------------------------------------------------------------------------------
+
+    def _take_receipt(self, raw: bytes) -> None:
+        """Believe a receipt only for our own stream, signed by the cloud, with the digest of our own record (W41)."""
+        if raw == self._receipt_seen:
+            return
+        self._receipt_seen = raw
+        try:
+            kid, seq, digest, _time_ms = cose.open_receipt(raw, self._cloud_key)
+        except cose.CoseError:
+            self._refused_receipts += 1
+            return
+        if kid != self._signer.kid or seq < self._archived_next:
+            return
+        record = self._journal.read(seq)
+        if record is None or hashlib.sha256(record).digest() != digest:
+            self._refused_receipts += 1
+            return
+        self._archived_next, self._receipt = seq + 1, raw
+        self._oldest_saved_ms = self._saved_at_ms(self._archived_next)
+        if self._journal.used_bytes * TRIM_FRACTION >= self._journal.size_bytes or not self._journal.room(
+            SCAN_ROOM_BYTES
+        ):
+            self._free_room()
+
+    def _saved_at_ms(self, seq: int) -> int:
+        """Uptime at which the record seq was saved; 0 when that was before this boot."""
+        event = self._event(seq) if seq < self._journal.next_seq else None
+        return event[4] if event is not None and event[3] == self._boot else 0
+
+    def _free_room(self) -> None:
+        """Let the journal overwrite what is archived, once the state no longer needs those records."""
+        state = self._procedure.checkpoint()
+        state[10], state[11] = self._signer.kid, self._journal.next_seq
+        self._slots.store("state", cbor.encode(state))
+        self._journal.trim(self._archived_next, self._receipt)
+
+    def _take_order(self, raw: bytes) -> None:
+        """W43: signed by the cloud, for us, newer than the last, and never while a batch is open.
+
+        While a batch is open, only the very order it was opened with is taken, when the unit has lost it.
+        """
+        procedure = self._procedure
+        digest = hashlib.sha256(raw).digest()
+        if procedure.order is not None and procedure.order.digest == digest:
+            return
+        if procedure.batch and digest != procedure.order_digest:
+            return
+        try:
+            order = orders.open_order(raw, self._cloud_key, self._signer.kid)
+        except orders.OrderRefused:
+            self._refused_orders += 1
+            return
+        if not procedure.batch and procedure.order is not None and order.number <= procedure.order.number:
+            return
+        self._slots.store("order", raw)
+        procedure.order = order
+        self._watch_limits()
+        self._show()
+
+    # --- panel ------------------------------------------------------------------------------------------------------
+
+    def _show_when_due(self) -> None:
+        if self._hal.real_ms() >= self._panel_due_ms:
+            self._show()
+
+    def _show(self) -> None:
+        self._panel_due_ms = self._hal.real_ms() + PANEL_REAL_MS
+        saved_next = self._journal.next_seq
+        if not self._boot_journaled or not self._journal.room(SCAN_ROOM_BYTES):
+            lines = panel.full(saved_next - self._archived_next)
+        else:
+            age_ms = self._hal.uptime_ms() - self._oldest_saved_ms
+            custody = panel.custody(saved_next, self._link.relayed_next, self._archived_next, age_ms)
+            lines = panel.working(self._procedure, self._result, self._accepted, custody, self._resumed)
+        if lines != self._shown:
+            self._shown = lines
+            self._hal.show(lines)
+
+    def _setting(self, name: str, otherwise: int) -> int:
+        return int(self._hal.settings.get(name, otherwise))

@@ -1,0 +1,29 @@
+"""The firmware on the simulated board: main_unix.py BUS_FD LINK_FD SCANNER_FD (hil_tests/bench/unix_unit.py starts it)."""
+
+import gc
+import sys
+
+gc.threshold(1024)  # while modules load: what lives on must not lie scattered between garbage
+
+from agent.hal.unix import Hal  # noqa: E402  after the line above, on purpose
+from agent.unit import OutOfService, Unit  # noqa: E402
+
+COLLECT_BYTES = 4096  # collect early and often: short pauses, and no fragments
+
+
+def main() -> None:
+    hal = Hal(int(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))
+    try:
+        unit = Unit(hal)
+        unit.boot()
+    except OutOfService as state:
+        hal.show(state.lines)
+        while "stop_after_boot" not in hal.settings:
+            hal.wait(1000)
+        return
+    gc.threshold(COLLECT_BYTES)
+    while "stop_after_boot" not in hal.settings:
+        unit.turn()
+
+
+main()

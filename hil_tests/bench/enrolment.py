@@ -1,0 +1,39 @@
+"""The enrolment letter: what the factory tells a unit about itself. The unit adds its own key and never gives it away.
+
+A CBOR map: 1 unit id, 2 epoch, 3 the cloud's public key, 4 the sensor channels as in SPEC section 5 type 8, 5 random bytes that the
+unit mixes into its key, 6 the site's offset from UTC in minutes. It becomes the value of the slot `config` (firmware/README.md).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+from hil_tests.bench.sensor_source import ChannelSpec
+from wire import cbor
+
+ENTROPY_BYTES = 32
+
+
+def letter(
+    unit: str, epoch: int, cloud_public_key: bytes, channels: Sequence[ChannelSpec], site_offset_min: int
+) -> bytes:
+    """The letter's bytes, for a unit whose flash is still empty."""
+    if not 1 <= len(unit.encode()) <= 32:
+        raise ValueError(f"a unit id has 1 to 32 bytes, this one {len(unit.encode())}: {unit!r}")
+    fields = {
+        1: unit, 2: epoch, 3: cloud_public_key, 4: [_channel(channel) for channel in channels],
+        5: os.urandom(ENTROPY_BYTES), 6: site_offset_min,
+    }  # fmt: skip
+    return cbor.encode(fields)
+
+
+def _channel(channel: ChannelSpec) -> dict[int, object]:
+    fields: dict[int, object] = {
+        1: channel.name, 2: channel.unit, 3: channel.exponent, 4: channel.low, 5: channel.high,
+    }  # fmt: skip
+    if channel.certificate is not None:
+        fields[6] = channel.certificate
+    if channel.due_ms is not None:
+        fields[7] = channel.due_ms
+    return fields
