@@ -225,6 +225,7 @@ class Cloud:
         return [self.ledger.get((stream.kid, seq)) for seq in range(len(stream.records))] == stream.records
 
     def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
+        wait_until(self._client.is_connected, "the cloud is connected")
         self._client.publish(getattr(self._topics, topic), payload, qos=1, retain=retain).wait_for_publish(WAIT_S)
 
     def want(self, kid: bytes, first: int, thru: int) -> None:
