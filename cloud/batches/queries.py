@@ -10,9 +10,10 @@ from django.db.models import Count, QuerySet
 
 from cloud.batches.models import Batch, BatchReport
 from cloud.batches.records import batch_ranges, records_of
-from cloud.batches.reports import report_of
+from cloud.batches.reports import plan_of, report_of
 from cloud.config import wall_clock
-from cloud.domain.report import Report
+from cloud.domain import series as curves
+from cloud.domain.report import Report, SampleSeries
 from cloud.ledger.models import Gap, Gateway, LedgerRecord, Quarantine, StreamHead, Unit, UnitKey
 from cloud.ledger.readable import Json, readable_record
 from wire import Channels, RecordType, Samples, decode_record
@@ -204,6 +205,19 @@ def batches_at(kid: str, seq: int) -> tuple[str, ...]:
 def series(batch: str) -> tuple[Series, ...]:
     """The sensor curves of a batch, by channel name. Raises NotFoundError."""
     return _Curves(records_of(_batch(batch))).series()
+
+
+def sample_series(batch: str) -> tuple[SampleSeries, ...]:
+    """The same for a chart: thinned, with limits and excursions. Raises NotFoundError."""
+    found = _batch(batch)
+    told = (RecordType.SAMPLES, RecordType.CHANNELS, RecordType.CLOCK)
+    rows = records_of(found).filter(type__in=told).values_list("record", flat=True)
+    records = [decode_record(bytes(raw)) for raw in rows.iterator(chunk_size=1000)]
+    defined = {record.seq for record in records if record.type is RecordType.CHANNELS}
+    asked = {record.body.channels_seq for record in records if isinstance(record.body, Samples)} - defined
+    before = LedgerRecord.objects.filter(kid=found.key.kid, seq__in=asked, type=RecordType.CHANNELS).order_by("seq")
+    records = [decode_record(bytes(raw)) for raw in before.values_list("record", flat=True)] + records
+    return curves.sample_series(records, plan_of(found).recipe, batch_report(batch))
 
 
 def units() -> list[UnitRow]:

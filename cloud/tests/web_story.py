@@ -1,7 +1,10 @@
-"""Batches for the page tests: units that sign, a carrier that may spoil, and the cloud's real ingest and reconciliation.
+"""Batches for the page tests.
 
-Every record is signed with wire.sign_record and comes in through cloud.ingest.commit, as from a broker. Nothing is written
-to the database by hand. Times are milliseconds since 1970; START_MS is a fixed day, so that pages look the same each time.
+Units that sign, a carrier that may spoil, and the cloud's real ingest and reconciliation.
+
+Every record is signed with wire.sign_record and comes in through cloud.ingest.commit, as from a broker. Nothing is
+written to the database by hand. Times are milliseconds since 1970; START_MS is a fixed day, so that pages look the
+same each time.
 """
 
 from collections.abc import Iterable, Sequence
@@ -328,17 +331,20 @@ def ending(unit: SigningUnit, used: int = 4980) -> None:
     unit.close()
 
 
-def culture(unit: SigningUnit, minutes: int = 20) -> None:
-    """Two sensor batches per three minutes or so: steady temperature and carbon dioxide."""
+def culture(works: Works, unit: SigningUnit, minutes: int = 20, *, carried: bool = True) -> None:
+    """A sensor batch every two minutes: steady temperature and carbon dioxide."""
     unit.start("culture")
     for minute in range(minutes // 2):
         unit.sense(steady(minute=minute), steady(at=500, minute=minute))
+        if carried:
+            works.carry(unit)
     unit.done("culture")
 
 
 def good_batch(works: Works, unit: SigningUnit, batch: str) -> None:
     opening(works, unit, batch)
-    culture(unit)
+    works.carry(unit)
+    culture(works, unit)
     ending(unit)
     works.carry(unit)
 
@@ -363,10 +369,12 @@ def faulty_batch(works: Works, unit: SigningUnit, batch: str) -> None:
     unit.start("culture")
     for minute in range(4):
         unit.sense(steady(minute=minute), steady(at=500, minute=minute))
+        works.carry(unit)
     unit.sign(Alarm("temperature_high", AlarmState.RAISED, "above 37.5 for one minute"))
     for minute in range(2):
         unit.sense(steady(at=3790 + 12 * minute, minute=minute), steady(at=500, minute=minute))
     unit.sign(Alarm("temperature_high", AlarmState.ACKNOWLEDGED, None))
+    works.carry(unit)
     missing = [Reading(None, Mark.MISSING)] * 60
     unit.sense(missing, steady(at=505))
     unit.sense(missing[:40] + steady(20), steady(at=505))
@@ -413,7 +421,8 @@ def forged(unit: SigningUnit, batch: str) -> bytes:
 def spoiled_batch(works: Works, unit: SigningUnit, batch: str, *, refilled: bool) -> None:
     """The carrier withholds one record, alters another and forges a third; the true ones follow when refilled."""
     opening(works, unit, batch)
-    culture(unit)
+    works.carry(unit)
+    culture(works, unit, 8, carried=False)
     ending(unit)
     raws = unit.unsent()
     lost, changed = len(raws) - 6, len(raws) - 9
@@ -428,6 +437,7 @@ def running_batch(works: Works, unit: SigningUnit, batch: str) -> None:
     unit.start("culture")
     for minute in range(5):
         unit.sense(steady(minute=minute), steady(at=500, minute=minute))
+        works.carry(unit)
     unit.sign(Heartbeat(300_000))
     works.carry(unit)
 

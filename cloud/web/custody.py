@@ -179,10 +179,18 @@ class Refused:
 
     row: QuarantineRow
     why: str
+    sentence: str
     claims: list[tuple[str, str]]
     held: tuple[RecordRow, ...]
     hex_rows: str
     size: int
+
+    @property
+    def empty(self) -> str:
+        """Why nothing is held at the position that the bytes claim."""
+        if self.row.reason == "key_not_valid":
+            return "no stream of an enrolled unit"
+        return "nothing yet: it was asked for again"
 
     @property
     def short(self) -> str:
@@ -199,7 +207,9 @@ def refused(row: QuarantineRow) -> Refused:
         except NotFoundError:
             held = ()
     why = words.QUARANTINE_WORDS.get(row.reason, words.code_words(row.reason))
-    return Refused(row, why, _claims(content), held, words.hex_rows(content), len(content))
+    sentence = row.sentence.removeprefix(f"{row.reason}: ")
+    sentence = sentence[:1].upper() + sentence[1:]
+    return Refused(row, why, sentence, _claims(content), held, words.hex_rows(content), len(content))
 
 
 def _claims(content: bytes) -> list[tuple[str, str]]:

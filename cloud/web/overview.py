@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from cloud.batches.queries import BatchRow
+from cloud.domain.report import AUTHENTIC, COMPLETE, CONFORMING
 from cloud.web.verdicts import QUESTIONS, Mark, list_answer
 from cloud.web.words import duration
 
@@ -51,7 +52,7 @@ class Line:
     row: BatchRow
     group: str
     tone: str
-    answers: tuple[Mark, ...]
+    answers: tuple[tuple[str, Mark], ...]  # title of the verdict and its answer
     silence: str  # how long nothing was heard, for a late batch
 
 
@@ -99,8 +100,8 @@ def _urgency(row: BatchRow) -> tuple[int, int, int, int, str]:
 
 def _line(row: BatchRow, now_ms: int) -> Line:
     group = _group(row, now_ms)
-    verdicts = (("complete", row.complete), ("conforming", row.conforming), ("authentic", row.authentic))
-    answers = tuple(list_answer(QUESTIONS[name][0], good, row.state) for name, good in verdicts)
+    goods = ((COMPLETE, row.complete), (CONFORMING, row.conforming), (AUTHENTIC, row.authentic))
+    answers = tuple((QUESTIONS[name][0], list_answer(good, row.state)) for name, good in goods)
     silence = duration((now_ms - _heard_ms(row)) // 60_000 * 60_000) if group == "late" else ""
     tone = {"late": "major", "running": "calm"}.get(group, group)
     return Line(row, group, tone, answers, silence)

@@ -53,7 +53,7 @@ STEP_MARKS = {
 }
 YES = Mark("good", "good", "Yes")
 NO = Mark("critical", "critical", "No")
-NOT_YET = Mark("calm", "running", "Not yet")
+NOT_YET = Mark("calm", "waiting", "Not yet")
 SO_FAR = Mark("calm", "running", "So far")
 RESOLVED_MARK = Mark("calm", "resolved", "Resolved")
 ACCEPTED = Mark("good", "good", "Accepted")
@@ -108,11 +108,11 @@ def answer(good: bool, state: str, spoiled: bool) -> Mark:
     return YES if good else NO
 
 
-def list_answer(title: str, good: bool, state: str) -> Mark:
-    """The same in one mark for the list, where only the three booleans are known."""
+def list_answer(good: bool, state: str) -> Mark:
+    """The same for the list, where only the booleans are known."""
     if state in UNFINISHED:
-        return Mark("calm", "running", f"{title} so far") if good else Mark("calm", "waiting", f"{title}: not yet")
-    return Mark("good", "good", title) if good else Mark("critical", "critical", f"Not {title.lower()}")
+        return SO_FAR if good else NOT_YET
+    return YES if good else NO
 
 
 def verdicts(report: Report) -> tuple[Verdict, ...]:

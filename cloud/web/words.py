@@ -101,6 +101,12 @@ QUARANTINE_WORDS = {
     "unreadable_message": "No readable uplink message",
 }
 FIELDLESS = "·"
+# By name and not as a control picture (U+241D): few fonts have those, and nobody can read them in small type.
+CONTROL_WORDS = (
+    "NUL SOH STX ETX EOT ENQ ACK BEL BS TAB LF VT FF CR SO SI "
+    "DLE DC1 DC2 DC3 DC4 NAK SYN ETB CAN EM SUB ESC FS GS RS US"
+)
+CONTROL_NAMES = dict(enumerate(CONTROL_WORDS.split())) | {0x7F: "DEL"}
 HEX_BYTES_PER_ROW = 16
 # Directional and invisible characters let one text look like another: they are named, not obeyed.
 CONCEALING = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
@@ -108,26 +114,24 @@ UNIT_SYMBOLS = {"Cel": "°C", "{pH}": "pH", "[pH]": "pH", "m[H2O]": "mH₂O", "1
 
 
 def visible(text: str) -> str:
-    """text with a visible sign for every control, direction or invisible character: GS as ␝, U+202E as ⟨U+202E⟩."""
+    """text with a visible sign for every control, direction or invisible character: ⟨GS⟩, ⟨U+202E⟩."""
     return "".join(_visible_character(character) for character in text)
 
 
 def _visible_character(character: str) -> str:
     point = ord(character)
-    if point < 0x20:
-        return chr(0x2400 + point)
-    if point == 0x7F:
-        return "␡"
+    if point in CONTROL_NAMES:
+        return f"⟨{CONTROL_NAMES[point]}⟩"
     if unicodedata.category(character) in CONCEALING:
         return f"⟨U+{point:04X}⟩"
     return character
 
 
 def visible_bytes(raw: bytes) -> str:
-    """raw as text a reader can check: UTF-8 where it is, ⟨FF⟩ for a byte that is none, control characters as signs."""
+    """raw as text a reader can check: UTF-8 where it is, ⟨0xFF⟩ for a byte that is none, control characters by name."""
     text = raw.decode("utf-8", errors="surrogateescape")
     return "".join(
-        f"⟨{ord(each) - 0xDC00:02X}⟩" if 0xDC80 <= ord(each) <= 0xDCFF else _visible_character(each) for each in text
+        f"⟨0x{ord(each) - 0xDC00:02X}⟩" if 0xDC80 <= ord(each) <= 0xDCFF else _visible_character(each) for each in text
     )
 
 

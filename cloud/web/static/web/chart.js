@@ -6,6 +6,7 @@
   const place = document.getElementById("chart");
   if (!place || typeof uPlot === "undefined") return;
 
+  const FAR_SPANS = 20; // a limit further away than this many spans of the curve is named, not drawn
   const dark = window.matchMedia("(prefers-color-scheme: dark)");
   let charts = [];
   let shown = null;
@@ -46,7 +47,7 @@
       let bottom = low, top = high;
       for (const limit of channel.limits) {
         for (const edge of [limit.low, limit.high]) {
-          if (edge === null || edge < low - 2 * span || edge > high + 2 * span) continue;
+          if (edge === null || edge < low - FAR_SPANS * span || edge > high + FAR_SPANS * span) continue;
           bottom = Math.min(bottom, edge);
           top = Math.max(top, edge);
         }
@@ -93,7 +94,7 @@
       eachSpan(u, channel.excursions, function (x, y, width, height, span) {
         context.save();
         context.fillStyle = color(span.band === "action" ? "--critical" : "--major");
-        context.globalAlpha = 0.2;
+        context.globalAlpha = span.band === "action" ? 0.2 : 0.1;
         context.fillRect(x, y, width, height);
         context.restore();
       });
@@ -111,6 +112,7 @@
       context.lineWidth = 1.5 * devicePixelRatio;
       context.font = 11 * devicePixelRatio + "px " + color("--sans");
       context.textBaseline = "bottom";
+      context.textAlign = "left";
       for (const limit of channel.limits) {
         const action = limit.band === "action";
         context.strokeStyle = context.fillStyle = color(action ? "--critical" : "--major");
@@ -140,7 +142,7 @@
       width: width,
       height: width < 500 ? 190 : 220,
       legend: { show: true, live: true },
-      cursor: { sync: { key: "batch" }, drag: { x: true, y: false }, points: { show: true } },
+      cursor: { sync: { key: "batch" }, drag: { x: true, y: false } },
       scales: { x: { time: true, range: shown.span }, y: { range: valueRange(channel) } },
       series: [
         { label: "UTC", value: (u, at) => (at === null ? "–" : dayWords(at) + " " + clockWords(at, true)) },
@@ -214,7 +216,10 @@
         shown = series;
         draw();
       })
-      .catch(() => shown || fail("The curves could not be loaded. Reload the page to try again; the table below is complete."));
+      .catch(function (error) {
+        console.error(error);
+        if (!shown) fail("The curves could not be drawn. Reload the page to try again; the table below is complete.");
+      });
   }
 
   function resize() {
