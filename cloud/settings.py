@@ -68,7 +68,7 @@ DATABASES = {
         "NAME": CONFIG.database,
         "OPTIONS": {
             "transaction_mode": "IMMEDIATE",
-            "timeout": 20,  # seconds another writer is waited for
+            "timeout": 5,  # seconds another writer is waited for; ingest then says so and tries again
             "init_command": f"PRAGMA journal_mode={JOURNAL_MODE}; PRAGMA synchronous={SYNCHRONOUS};",
         },
         # Tests use a real file: a database in memory has no journal, and no second process could open it.

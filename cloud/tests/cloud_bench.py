@@ -216,6 +216,11 @@ class CloudProcess:
             self._ingest = None
 
     @property
+    def key(self) -> bytes:
+        """The public key of receipts and orders."""
+        return public_key_of(bytes.fromhex((self.state / "cloud.key").read_text()))
+
+    @property
     def running(self) -> bool:
         return self._ingest is not None and self._ingest.poll() is None
 
