@@ -215,7 +215,7 @@ class _Table:
             self.wrong("", "this is no table", "write it as shown in RECIPES.md")
 
     def wrong(self, key: str, wrong: str, remedy: str) -> None:
-        self.problems.append(Problem(f"{self.place}, {key}" if key else self.place, wrong, remedy))
+        self.problems.append(Problem(", ".join(filter(None, (self.place, key))), wrong, remedy))
 
     def take(self, key: str, fits: Callable[[Any], bool], remedy: str, default: Any = ...) -> Any:
         """The value when it fits, else the default (None for a required key) and a problem."""
@@ -283,7 +283,7 @@ class _Reader:
     def __init__(self, document: dict[str, Any]) -> None:
         self.problems: list[Problem] = []
         self.document = document
-        self.top = _Table(self.problems, "file", document)
+        self.top = _Table(self.problems, "", document)
 
     def recipe(self, digest: bytes) -> Recipe:
         head = self._table("recipe")

@@ -1,4 +1,4 @@
-"""Builds signed records of one batch for the tests of cloud/domain: a small unit in memory, with a true chain and a settable clock."""
+"""Builds signed records of one batch for the tests of cloud/domain: a small unit with a true chain and a clock."""
 
 from __future__ import annotations
 
@@ -238,18 +238,19 @@ def part_quantities(unit: Unit) -> None:
     unit.quantity(QuantityKind.USED, 4985, -1)
 
 
-def good_batch(**parts: Callable[[Unit], None]) -> Unit:
+def good_batch(**parts: Callable[[Unit], object]) -> Unit:
     """A batch without any exception; parts replaces prime, load, culture, quantities or end."""
     unit = Unit()
     unit.describe()
     unit.open()
-    for name, part in (
-        ("prime", part_prime),
-        ("load", part_load),
-        ("culture", part_culture),
-        ("quantities", part_quantities),
-        ("end", Unit.close),
-    ):
+    usual: dict[str, Callable[[Unit], object]] = {
+        "prime": part_prime,
+        "load": part_load,
+        "culture": part_culture,
+        "quantities": part_quantities,
+        "end": Unit.close,
+    }
+    for name, part in usual.items():
         parts.get(name, part)(unit)
     return unit
 

@@ -1,4 +1,4 @@
-"""Recipes: the documented example works, every error is told at once with its place, and an order says what the recipe says."""
+"""Recipes: the documented example works, every error is told at once with its place, an order says what they say."""
 
 import re
 from dataclasses import replace
@@ -148,7 +148,8 @@ def test_an_order_needs_the_codes_of_exact_items_and_no_others() -> None:
 
 def test_an_order_too_large_says_so() -> None:
     steps = "".join(
-        f'[[step]]\nid = "step-number-{number:04}-with-a-long-id"\nname = "{"long name " * 4}"\nscan = ["donor-bag"]\n'
+        f'[[step]]\nid = "step-number-{number:04}-with-a-long-id"\nname = "{"long name " * 4}"\n'
+        'scan = ["donor-bag", "buffer", "cartridge"]\n'
         for number in range(40)
     )
     recipe = parse_recipe(RECIPE_TOML.split(b"[[step]]")[0] + steps.encode())
