@@ -79,6 +79,14 @@ def test_ed25519_refuses_s_beyond_the_group_order() -> None:
     assert not ed25519.verify(public, b"cartridge", signature[:32] + (s + ed25519.L).to_bytes(32, "little"))
 
 
+def test_ed25519_refuses_forgeries_that_need_no_secret() -> None:
+    # R = 7 B and S = 7 fit every message whose challenge a key of small order turns into nothing: one in eight or more.
+    r = ed25519._encode(ed25519._times_base(7))
+    for case in cases("weak_keys"):
+        for message in range(24):
+            assert not ed25519.verify(case["key"], bytes((message,)), r + bytes((7,)) + bytes(31)), case["name"]
+
+
 def test_ed25519_refuses_keys_under_which_forging_is_easy() -> None:
     for case in cases("weak_keys"):
         assert not ed25519.key_is_sound(case["key"]), case["name"]

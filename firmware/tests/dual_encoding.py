@@ -288,6 +288,13 @@ def test_frames_reader_holds_no_more_than_a_frame() -> None:
     assert (reader.noise, reader.noise_bytes) == (1, 50_000)
 
 
+def test_frames_reader_takes_no_tail_of_an_overlong_piece() -> None:
+    reader = frames.Reader()
+    reader.feed(b"\x01" * 1300)
+    assert reader.feed(frames.encode([22]) + frames.encode([22])) == [[22]]
+    assert reader.noise == 1
+
+
 def test_frames_longest_record_fits() -> None:
     for filler in (b"\x00", b"\x01", b"\xff"):
         frame = frames.encode([frames.RECORD, filler * 1024])

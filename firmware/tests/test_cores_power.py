@@ -263,7 +263,7 @@ def test_a_ring_of_the_real_size_holds_36_hours_offline() -> None:
     batch = samples.SampleBatch(100_000, 3_600_000_000, 1000, 4)
     for i in range(60):
         batch.add([(3715 + 3 * (i % 5), 0), (1013 - i % 3, 0), (-40 * (i % 2), 0), (20 * (i % 3), 0)])
-    scan = events.scan(b"01095060001343522112345678901234\x1d10LOT-1234\x1d17270131", "]d2", "cartridge", 1, None, 1, 0)
+    scan = events.scan(b"01095060001343522112345678\x1d10LOT-1234\x1d17270131", "]d2", "cartridge", 1, None, 1, 0)
     sizes = [_size_of(kind, body) for kind, body in ((events.SAMPLES, batch.body()), (events.SCAN, scan))]
     assert sizes[0] <= 2 * 248
     assert sizes[1] <= 248
