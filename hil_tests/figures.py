@@ -32,7 +32,7 @@ class Stream:
 
 def streams(stage: Stage) -> list[Stream]:
     with _ledger(stage.cloud.database) as ledger:
-        return [_stream(stage, unit, ledger) for unit in stage.units]
+        return [_stream(stage, unit, ledger) for unit in sorted(stage.units)]
 
 
 def _stream(stage: Stage, unit: str, ledger: sqlite3.Connection) -> Stream:
