@@ -3,15 +3,17 @@
 import gc
 import sys
 
-gc.threshold(1024)  # while modules load: what lives on must not lie scattered between garbage
+gc.threshold(2048)  # while modules load: what lives on must not lie scattered between garbage
 
 from agent.hal.unix import Hal  # noqa: E402  after the line above, on purpose
 from agent.unit import OutOfService, Unit  # noqa: E402
 
-COLLECT_BYTES = 4096  # collect early and often: short pauses, and no fragments
+COLLECT_BYTES = 12288  # a third of what is free: new things stay low, and the upper part in one piece
 
 
 def main() -> None:
+    gc.collect()
+    gc.threshold(COLLECT_BYTES)
     hal = Hal(int(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))
     try:
         unit = Unit(hal)
@@ -21,7 +23,6 @@ def main() -> None:
         while "stop_after_boot" not in hal.settings:
             hal.wait(1000)
         return
-    gc.threshold(COLLECT_BYTES)
     while "stop_after_boot" not in hal.settings:
         unit.turn()
 

@@ -258,13 +258,17 @@ class Journal:
 
     def _survey(self) -> int:
         """Read a page or two of each block; fill _firsts and _oldest; the newest block, NONE when there is none."""
-        numbers = [NONE] * self._blocks  # made at once: growing it would need twice the room
+        laps = bytearray(4 * self._blocks)  # packed: a list of the same is the largest piece of heap that a boot needs
+        newest = NONE
         for place in range(self._blocks):
             lap, self._firsts[place] = self._survey_block(place)
-            numbers[place] = NONE if lap == NONE else lap * self._blocks + place
-        newest = max(numbers)
+            struct.pack_into("<i", laps, 4 * place, lap)
+            if lap != NONE:
+                newest = max(newest, lap * self._blocks + place)
         oldest = newest
-        for place, number in enumerate(numbers):
+        for place in range(self._blocks):
+            lap = struct.unpack_from("<i", laps, 4 * place)[0]
+            number = NONE if lap == NONE else lap * self._blocks + place
             if number == NONE or number <= newest - self._blocks:  # a lap too old: no erase of ours left this
                 self._firsts[place] = NONE
             else:
