@@ -6,6 +6,7 @@ Answers are tables, or JSON with --json; an error is one sentence on standard er
 import dataclasses
 import functools
 import json
+import re
 import secrets
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -33,6 +34,7 @@ from cloud.errors import RefusalError
 from cloud.ingest.run import run_ingest
 from cloud.ledger.enrol import enrol as enrol_genesis
 from cloud.ledger.enrol import revoke as revoke_key
+from cloud.ledger.models import Site
 from wire import SHARDS, public_key_of
 
 ROLES = ("qa", "viewer")
@@ -192,6 +194,20 @@ def enrol(
 
 @app.command()
 @_spoken
+def site(
+    name: Annotated[str, typer.Argument(help="The site; enrolling a unit there made it.")],
+    utc_offset: Annotated[str, typer.Option(help="How far its wall clock is ahead of UTC, such as +02:00 or -03:30.")],
+    as_json: AsJson = False,
+) -> None:
+    """Say which offset from UTC a site lives by: for the ends of expiry days, and shown beside UTC."""
+    offset_min = _offset_min(utc_offset)
+    if not Site.objects.filter(name=name).update(utc_offset_min=offset_min):
+        raise RefusalError(f"There is no site {name}; enrol a unit there first.")
+    _show({"site": name, "utc_offset_min": offset_min}, as_json, f"Site {name} lives by UTC{utc_offset}.")
+
+
+@app.command()
+@_spoken
 def streams(as_json: AsJson = False) -> None:
     """Show how far each stream has come."""
     columns = ["unit", "epoch", "kid", "archived_thru", "highest_seq", "records", "quarantined", "revoked_from_seq"]
@@ -334,6 +350,14 @@ def user_add(
         as_json,
         f"{name} ({role}) can log in. Password, shown only now: {password}",
     )
+
+
+def _offset_min(text: str) -> int:
+    found = re.fullmatch(r"([+-])(0\d|1[0-4]):([0-5]\d)", text)
+    if found is None:
+        raise RefusalError(f"{text!r} is no offset from UTC; write it as +02:00 or -03:30.")
+    minutes = int(found[2]) * 60 + int(found[3])
+    return -minutes if found[1] == "-" else minutes
 
 
 def _codes(pairs: Sequence[str]) -> dict[str, str]:

@@ -42,6 +42,7 @@ def plan_of(batch: Batch) -> BatchPlan:
         recipe=parse_recipe(bytes(batch.recipe.toml)),
         order_digest=bytes(batch.order_digest),
         exact={item.item: item.exact for item in order.items if item.exact is not None},
+        utc_offset_min=batch.unit.gateway.site.utc_offset_min or 0,
     )
 
 

@@ -12,9 +12,13 @@ LARGEST_NUMBER = 2**63 - 1  # what a BigIntegerField holds on SQLite and Postgre
 
 
 class Site(models.Model):
-    """A place with one or more gateways. name: `[A-Za-z0-9_-]{1,32}` (SPEC W60)."""
+    """A place with one or more gateways. name: `[A-Za-z0-9_-]{1,32}` (SPEC W60).
+
+    utc_offset_min: what the clock on the wall is ahead of UTC (R14), for ends of days and for reading; null: not set.
+    """
 
     name = models.CharField(max_length=32, unique=True)
+    utc_offset_min = models.SmallIntegerField(null=True)
 
     def __str__(self) -> str:
         return self.name

@@ -15,6 +15,7 @@ from cloud.batches.orders import add_recipe, new_batch
 from cloud.batches.reports import Reconciler
 from cloud.ingest.commit import Message, commit
 from cloud.ledger.enrol import enrol
+from cloud.ledger.models import Site
 from wire import Clock, encode_records, kid_of, public_key_of, sign_record
 from wire.bodies import (
     Alarm,
@@ -465,6 +466,7 @@ def whole_story() -> Works:
     north2 = works.enrol("U-02", "NORTH", "G-NORTH")
     south3 = works.enrol("U-03", "SOUTH", "G-SOUTH")
     south4 = works.enrol("U-04", "SOUTH", "G-SOUTH")
+    Site.objects.filter(name="SOUTH").update(utc_offset_min=120)
     good_batch(works, north1, "B-2026-0101")
     faulty_batch(works, north2, "B-2026-0102")
     interrupted_batch(works, south3, "B-2026-0103")

@@ -6,9 +6,11 @@ noted.
 
 from dataclasses import dataclass
 
+from django.db.models import Max, Min
+
 from cloud.batches import queries
-from cloud.batches.queries import NotFoundError, QuarantineRow, RecordRow
-from cloud.ledger.models import StreamHead, UnitKey
+from cloud.batches.queries import GapRow, NotFoundError, QuarantineRow, RecordRow
+from cloud.ledger.models import LARGEST_NUMBER, LedgerRecord, Quarantine, StreamHead, UnitKey
 from cloud.web import words
 from cloud.web.verdicts import Mark
 from wire import Record, WireError, decode_record, verify_record
@@ -48,6 +50,16 @@ class Evidence:
     hex_rows: str
     channels: tuple[str, ...]
     samples: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True)
+class Missing:
+    """A position that the ledger does not hold: the records either side (R66), the gap, and refused copies of it."""
+
+    before: int | None
+    after: int | None
+    gap: GapRow | None
+    refused: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -130,6 +142,29 @@ def archived_thru(kid: str) -> int:
     """The last position of a stream that a signed receipt covers; -1 for none."""
     head = StreamHead.objects.filter(kid=bytes.fromhex(kid)).first()
     return head.archived_thru if head else -1
+
+
+def utc_offset_min(kid: str) -> int | None:
+    """How far the wall clock at the site of a stream's unit is ahead of UTC; nothing when nobody said so."""
+    found = UnitKey.objects.filter(kid=bytes.fromhex(kid)).values_list("unit__gateway__site__utc_offset_min", flat=True)
+    return found.first()
+
+
+def missing(kid: str, seq: int) -> Missing | None:
+    """What is known of a position that the ledger does not hold; nothing for a stream that is not enrolled."""
+    raw = bytes.fromhex(kid)
+    if seq > LARGEST_NUMBER or not UnitKey.objects.filter(kid=raw).exists():
+        return None
+    rows = LedgerRecord.objects.filter(kid=raw)
+    return Missing(
+        before=rows.filter(seq__lt=seq).aggregate(seq=Max("seq"))["seq"],
+        after=rows.filter(seq__gt=seq).aggregate(seq=Min("seq"))["seq"],
+        gap=next((gap for gap in queries.gaps(kid) if gap.first <= seq <= gap.last and gap.filled_ms is None), None),
+        refused=tuple(
+            bytes(digest).hex()[:16]
+            for digest in Quarantine.objects.filter(kid=raw, seq=seq).values_list("digest", flat=True)
+        ),
+    )
 
 
 def _digests_at(kid: str, seq: int) -> set[str]:

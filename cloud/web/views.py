@@ -53,6 +53,7 @@ def batch_page(request: HttpRequest, batch: str) -> HttpResponse:
     row, report = sought(queries.batch_row, batch), sought(queries.batch_report, batch)
     context = {
         "section": "batches",
+        "offset_min": custody.utc_offset_min(report.kid),
         "row": row,
         "report": report,
         "live": report.state in verdicts.UNFINISHED,
@@ -104,15 +105,22 @@ def batch_records(request: HttpRequest, batch: str) -> HttpResponse:
 @login_required
 def record_page(request: HttpRequest, kid: str, seq: int) -> HttpResponse:
     """What the ledger holds at one position: decoded, raw, with its signature and its links checked now."""
-    held = sought(queries.record_detail, kid, seq)
-    context = {
-        "section": "batches",
-        "kid": kid,
-        "seq": seq,
-        "held": [custody.evidence(row) for row in held],
-        "batches": sought(queries.batches_at, kid, seq),
-    }
+    context = {"section": "batches", "kid": kid, "seq": seq, "batches": sought(queries.batches_at, kid, seq)}
+    try:
+        held = queries.record_detail(kid, seq)
+    except NotFoundError as error:
+        return _missing(request, custody.missing(kid, seq), context, error)
+    context |= {"held": [custody.evidence(row) for row in held], "offset_min": custody.utc_offset_min(kid)}
     return render(request, "web/record.html", context)
+
+
+def _missing(
+    request: HttpRequest, missing: custody.Missing | None, context: dict[str, Any], error: NotFoundError
+) -> HttpResponse:
+    """A position of a known stream that nothing holds is evidence too: what is known of it."""
+    if missing is None:
+        raise Http404(str(error)) from error
+    return render(request, "web/missing.html", context | {"missing": missing})
 
 
 @require_safe

@@ -52,10 +52,11 @@ def clock(time_ms: int | None, base_ms: int | None = None) -> SafeString:
 def at_site(time_ms: int | None, offset_min: int | None) -> str:
     """The same moment as the clock on the site's wall shows it, with the offset (R14)."""
     moment = words.instant(time_ms)
-    if moment is None or offset_min is None:
-        return ""
+    if moment is None or not isinstance(offset_min, int):
+        return "offset not set"
     local = moment.astimezone(timezone(timedelta(minutes=offset_min)))
-    return f"{local:%Y-%m-%d %H:%M:%S} at the site (UTC{local:%z})"
+    offset = f"{local:%z}"
+    return f"{local:%Y-%m-%d %H:%M:%S} ({offset[:3]}:{offset[3:]})"
 
 
 @register.simple_tag

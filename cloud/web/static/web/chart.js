@@ -53,7 +53,7 @@
         }
       }
       const room = Math.max((top - bottom) * 0.08, span * 0.05);
-      return [bottom - room, top + room];
+      return [bottom - room, top + 2 * room]; // above, the words of the highest limit need room
     };
   }
 
