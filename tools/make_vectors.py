@@ -87,7 +87,7 @@ EVENTS: dict[str, dict[int, Any]] = {
     "quantity": event(11, {1: "buffer", 2: 2, 3: 1250, 4: -2, 5: "mL", 6: "LOT-7"}),
     "quantity-extremes": event(11, {1: "b", 2: 7, 3: -(2**63), 4: 9, 5: "mL"}),
     "comment": event(12, {1: "Schaum im Beutel, 37 °C ✓"}),
-    "loss": event(13, {1: "scan", 2: 2**64 - 1, 3: "journal full"}),
+    "loss": event(13, {1: "scan", 2: 2**63 - 1, 3: "journal full"}),
     "batch-close": event(14, {1: 12, 2: {5: 1, 6: 8, 7: 9, 9: 11}, 3: 1}),
 }
 

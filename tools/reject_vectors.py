@@ -93,6 +93,8 @@ def encodings() -> Iterator[Case]:
     )
     too_low = EVENTS["quantity"][10] | {3: Raw(b"\x3b" + b"\xff" * 8)}
     yield refused_event("too-low-integer", "W8", event(11, too_low), "mantissa is -2^64")
+    yield refused_event("unsigned-64-bit", "W8", SCAN | {4: 2**63}, "uptime is 2^63, beyond a signed 64-bit number")
+    yield refused_event("int-64-bit", "W8", event(11, EVENTS["quantity"][10] | {3: 2**63}), "mantissa is 2^63")
     nested: Any = 0
     for _ in range(7):
         nested = [nested]

@@ -62,6 +62,7 @@ def judge_run(
     key_for(kid): the public key valid for the stream, or None. digests_of(kid, seq): digests that
     the ledger holds there. prevs_of(kid, seq): the prev that those held records name; it finds a
     chain broken towards a successor that came first.
+    Each is asked several times per record: answer from memory, not with a query each.
     """
     judgement = _Judgement(key_for, digests_of, prevs_of)
     for raw in raws:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import cached_property
-from itertools import accumulate
+from itertools import accumulate, chain
 from typing import Any, NamedTuple, overload
 
 from wire.shape import UINT, Field, Kind, MapShape, array, integer, octets, wrong_shape
@@ -20,6 +20,7 @@ MAX_NUMBER_BYTES = 8  # SPEC W30: 56 bits per difference, so that 60 of them sta
 # What shortest LEB128 never holds: a number that ends in zero, is cut off, or is too long.
 _BAD_NUMBER = re.compile(rb"[\x80-\xff](?:\x00|\Z|[\x80-\xff]{%d})" % (MAX_NUMBER_BYTES - 1))
 _CONTINUED = bytes(range(0x80, 0x100))
+_SMALL = [(byte >> 1) ^ -(byte & 1) for byte in range(0x80)]  # what a number of one byte stands for
 
 
 class Mark(IntEnum):
@@ -74,6 +75,11 @@ class Columns(Series):
         chosen = (marks.get(position) for position in range(self._count))
         return tuple(Sample(None if mark in _VALUELESS else next(values), mark) for mark in chosen)
 
+    def plain_values(self, index: int) -> list[int] | None:
+        """See the function of this name."""
+        marked = any(span.channel == index for span in self._spans)
+        return None if marked else unpack_column(self._columns[index])
+
     @overload
     def __getitem__(self, index: int) -> tuple[Sample, ...]: ...
     @overload
@@ -127,8 +133,25 @@ def pack_column(values: Sequence[int]) -> bytes:
     return bytes(packed)
 
 
+def plain_values(series: Series, index: int) -> list[int] | None:
+    """The values of one channel when none of its samples carries a mark, else None: much cheaper than its samples."""
+    if isinstance(series, Columns):
+        return series.plain_values(index)
+    values = [sample.value for sample in series[index] if sample.mark is None and sample.value is not None]
+    return values if len(values) == len(series[index]) else None
+
+
 def unpack_column(column: bytes) -> list[int]:
     """The values of a column that was checked (W30)."""
+    rest = column.lstrip(_CONTINUED)[1:]
+    if not rest.isascii():
+        return list(accumulate(_unzigzag(column)))
+    # The usual case: behind the first value, every difference fits one byte.
+    return list(accumulate(chain(_unzigzag(column[: len(column) - len(rest)]), map(_SMALL.__getitem__, rest))))
+
+
+def _unzigzag(column: bytes) -> list[int]:
+    """The numbers of a column, positive and negative."""
     numbers: list[int] = []
     number = shift = 0
     for byte in column:
@@ -137,7 +160,7 @@ def unpack_column(column: bytes) -> list[int]:
         if byte < 0x80:
             numbers.append(number)
             number = shift = 0
-    return list(accumulate((number >> 1) ^ -(number & 1) for number in numbers))
+    return [(number >> 1) ^ -(number & 1) for number in numbers]
 
 
 def _build(

@@ -13,8 +13,7 @@ from typing import Any, Generic, TypeVar
 
 from wire.errors import WireError
 
-UINT_MAX = 2**64 - 1  # SPEC W8
-INT_MIN = -(2**63)
+INT_MIN, INT_MAX = -(2**63), 2**63 - 1  # SPEC W8
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")  # SPEC W23
 _ABSENT: Any = object()  # null is a value, and never a lawful one
 
@@ -37,7 +36,7 @@ class Kind:
     write: Callable[[Any], Any] = _same
 
 
-def integer(low: int = INT_MIN, high: int = UINT_MAX) -> Kind:
+def integer(low: int = INT_MIN, high: int = INT_MAX) -> Kind:
     def read(value: Any) -> int:
         if type(value) is int and low <= value <= high:
             return value
@@ -117,7 +116,7 @@ def table(key: Kind, entry: Kind, high: int) -> Kind:
 
 
 UINT = integer(0)
-INT = integer(high=2**63 - 1)
+INT = integer()
 KID = octets(8)  # SPEC W11
 DIGEST = octets(32)
 
