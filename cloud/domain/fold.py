@@ -442,7 +442,7 @@ class BatchFold:
             channels=run.sensors.facts(findings),
             excursions=excursions,
             interruptions=self._interruptions(run),
-            custody=tuple(run.transport.custody),
+            custody=run.transport.custody(),
             rules_checked=findings.rule_counts(),
         )
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from itertools import groupby
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from cloud.domain.findings import Findings, Snapshot
 from cloud.domain.plan import BatchPlan
@@ -19,7 +19,8 @@ from cloud.domain.recipe import Parameter
 from cloud.domain.report import ChannelFact, ExcursionFact
 from cloud.domain.times import Moment, UnitTimes
 from cloud.domain.words import EXACT, decimal_text, duration, records, scaled, utc
-from wire import Channel, Channels, Mark, Record, Sample, Samples
+from wire import Channel, Channels, Mark, Record, Samples
+from wire.samples import plain_values
 
 MARK_WORDS = {Mark.STUCK: "stuck", Mark.OUT_OF_RANGE: "out of its measuring range", Mark.FAULT: "faulty"}
 MINUTE_MS = 60_000
@@ -89,13 +90,30 @@ class _Silence(NamedTuple):
 
 
 class _Piece(NamedTuple):
-    """Some neighbouring samples of one channel from one record."""
+    """Some neighbouring samples of one channel from one record. marks: None when there are none, and then every value
+    is there.
+    """
 
     record: Record
     start_ms: int
     interval_ms: int
-    samples: Sequence[Sample]
+    values: Sequence[int | None]
+    marks: Sequence[Mark | None] | None
     exponent: int
+
+    def numbers(self) -> Sequence[int]:
+        """The values that are there."""
+        if self.marks is None:
+            return cast("Sequence[int]", self.values)
+        return [value for value in self.values if value is not None]
+
+    def cut(self, start: int, end: int) -> _Piece:
+        """Samples start up to end."""
+        if end - start == len(self.values):
+            return self
+        marks = None if self.marks is None else self.marks[start:end]
+        first_ms = self.start_ms + start * self.interval_ms
+        return self._replace(start_ms=first_ms, values=self.values[start:end], marks=marks)
 
     def moment(self, index: int) -> Moment:
         return _later(
@@ -118,6 +136,7 @@ class ParameterWatch(Snapshot):
         self.last_good: tuple[Moment, int] | None = None
         self.silences: list[_Silence] = []
         self.open: dict[Band, _Excursion] = {}
+        self._bounds: dict[int, list[tuple[Band, int]]] = {}  # by exponent: the limits as integers of the channel
         self.closed: list[_Excursion] = []
         self.faults: list[_FaultRun] = []
         self.fault_open = False  # whether the last fault run may go on with the next sample
@@ -131,7 +150,7 @@ class ParameterWatch(Snapshot):
 
     def read(self, piece: _Piece) -> None:
         """The next samples, cut where the requirement changes."""
-        position, count = 0, len(piece.samples)
+        position, count = 0, len(piece.values)
         while self.turns and self.turns[0].at.boot <= piece.record.boot:
             turn = self.turns[0]
             reached = 0 if turn.at.boot < piece.record.boot else _index_at(turn.at.uptime_ms, piece)
@@ -168,23 +187,19 @@ class ParameterWatch(Snapshot):
     def _judge(self, piece: _Piece, start: int, end: int) -> None:
         if start >= end or self.required is None:
             return
-        part = _Piece(
-            piece.record,
-            piece.start_ms + start * piece.interval_ms,
-            piece.interval_ms,
-            piece.samples if end - start == len(piece.samples) else piece.samples[start:end],
-            piece.exponent,
-        )
-        values = [sample[0] for sample in part.samples]
-        whole = None not in values
-        self._judge_silence(part, values, whole)
-        for band in self.bands:
-            self._judge_band(part, values, whole, band)
-        self._judge_marks(part)
+        part = piece.cut(start, end)
+        self._judge_silence(part)
+        numbers = part.numbers()
+        if numbers:
+            self._judge_limits(part, min(numbers), max(numbers))
+        if part.marks is None:
+            self.fault_open = False
+        else:
+            self._judge_marks(part, part.marks)
 
-    def _judge_silence(self, part: _Piece, values: list[int | None], whole: bool) -> None:
+    def _judge_silence(self, part: _Piece) -> None:
         seq = part.record.seq
-        spans = [(0, len(values) - 1)] if whole else _present_spans(values)
+        spans = [(0, len(part.values) - 1)] if part.marks is None else _present_spans(part.values)
         for first, last in spans:
             moment = part.moment(first)
             if self.last_good is not None:
@@ -200,21 +215,24 @@ class ParameterWatch(Snapshot):
             self.silences.append(_Silence(start, first, end, seq, self.required or ""))
             self._end_all()
 
-    def _judge_band(self, part: _Piece, values: list[int | None], whole: bool, band: Band) -> None:
-        bound = _bound(band, part.exponent)
-        high = band.side == "high"
-        if whole and band not in self.open:
-            numbers = [value for value in values if value is not None]
-            if (max(numbers) <= bound) if high else (min(numbers) >= bound):
-                return
-        position = 0
-        for state, group in groupby(
-            values, lambda value: None if value is None else (value > bound if high else value < bound)
-        ):
-            numbers = list(group)  # type: ignore[arg-type]
-            if state:
-                self._beyond(part, position, [scaled(number, part.exponent) for number in numbers], band)
-            elif state is False and band in self.open:
+    def _judge_limits(self, part: _Piece, lowest: int, highest: int) -> None:
+        """lowest, highest: of the values; most pieces lie within every limit, and that is all there is to see."""
+        bounds = self._bounds.get(part.exponent)
+        if bounds is None:
+            bounds = self._bounds[part.exponent] = [(band, _bound(band, part.exponent)) for band in self.bands]
+        for band, bound in bounds:
+            within = highest <= bound if band.side == "high" else lowest >= bound
+            if not within or band in self.open:
+                self._judge_band(part, band, bound)
+
+    def _judge_band(self, part: _Piece, band: Band, bound: int) -> None:
+        high, position = band.side == "high", 0
+        for value_beyond, group in groupby(part.values, lambda value: _is_beyond(value, bound, high)):
+            numbers = list(group)
+            if value_beyond:
+                beyond = [scaled(number, part.exponent) for number in numbers if number is not None]
+                self._beyond(part, position, beyond, band)
+            elif value_beyond is False and band in self.open:
                 self.closed.append(self.open.pop(band))
             position += len(numbers)
 
@@ -237,12 +255,9 @@ class ParameterWatch(Snapshot):
                 area=known.area + area,
             )
 
-    def _judge_marks(self, part: _Piece) -> None:
-        if not any(sample[1] is not None for sample in part.samples):
-            self.fault_open = False
-            return
+    def _judge_marks(self, part: _Piece, marks: Sequence[Mark | None]) -> None:
         position, seq = 0, part.record.seq
-        for mark, group in groupby(sample[1] for sample in part.samples):
+        for mark, group in groupby(marks):
             count = len(list(group))
             if mark is None or mark is Mark.MISSING:
                 self.fault_open = False
@@ -258,16 +273,26 @@ class ParameterWatch(Snapshot):
             position += count
 
 
-@dataclass(frozen=True)
-class _Summary:
-    """What was seen of a channel."""
+class _Summary(Snapshot):
+    """What was seen of a channel, as integers of its exponent."""
 
-    channel: Channel
-    defined_by: int
-    samples: int = 0
-    faulty: int = 0
-    minimum: Decimal | None = None
-    maximum: Decimal | None = None
+    def __init__(self, channel: Channel, defined_by: int) -> None:
+        self.channel = channel
+        self.defined_by = defined_by  # the channels record seen last
+        self.samples = 0
+        self.faulty = 0
+        self.minimum: int | None = None
+        self.maximum: int | None = None
+
+    def add(self, piece: _Piece) -> None:
+        """Count these samples in."""
+        numbers = piece.numbers()
+        self.samples += len(numbers)
+        self.faulty += sum(mark is not None for mark in piece.marks or ())
+        if numbers:
+            lowest, highest = min(numbers), max(numbers)
+            self.minimum = lowest if self.minimum is None else min(self.minimum, lowest)
+            self.maximum = highest if self.maximum is None else max(self.maximum, highest)
 
 
 class Sensors(Snapshot):
@@ -276,7 +301,7 @@ class Sensors(Snapshot):
     def __init__(self, plan: BatchPlan, definition: Callable[[int], Channels | None]) -> None:
         self._watches = [ParameterWatch(parameter) for parameter in plan.recipe.parameters]
         self._definition = definition
-        self._summaries: dict[str, _Summary] = {}
+        self._summaries: list[_Summary] = []
         self._undefined: list[tuple[int, int]] = []
         self._overdue: set[tuple[int, str]] = set()
         self._boot: int | None = None
@@ -299,12 +324,18 @@ class Sensors(Snapshot):
         if not findings.check("sensor_fault", fits) or channels is None:
             self._undefined.append((record.seq, body.channels_seq))
             return
-        for channel, series in zip(channels.channels, body.series, strict=True):
-            self._summarise(channel, body.channels_seq, series)
+        for index, channel in enumerate(channels.channels):
+            values: Sequence[int | None] | None = plain_values(body.series, index)
+            marks = None
+            if values is None:
+                values = [sample.value for sample in body.series[index]]
+                marks = [sample.mark for sample in body.series[index]]
+            piece = _Piece(record, body.start_ms, body.interval_ms, values, marks, channel.exponent)
+            self._summary(channel, body.channels_seq).add(piece)
             self._check_calibration(record, channel, body.channels_seq, findings)
             for watch in self._watches:
                 if watch.parameter.channel == channel.name and watch.parameter.unit == channel.unit:
-                    watch.read(_Piece(record, body.start_ms, body.interval_ms, series, channel.exponent))
+                    watch.read(piece)
 
     def finish(self, at: Moment, seq: int) -> None:
         """The batch is closed."""
@@ -328,34 +359,34 @@ class Sensors(Snapshot):
         return tuple(facts)
 
     def facts(self, findings: Findings) -> tuple[ChannelFact, ...]:
-        """A summary of each channel, by name."""
+        """A summary of each channel, by name; one that was described anew in another unit or exponent stands there
+        twice.
+        """
         return tuple(
             ChannelFact(
-                name,
+                seen.channel.name,
                 seen.channel.unit,
                 seen.samples,
                 seen.faulty,
-                None if seen.minimum is None else decimal_text(seen.minimum),
-                None if seen.maximum is None else decimal_text(seen.maximum),
+                None if seen.minimum is None else decimal_text(scaled(seen.minimum, seen.channel.exponent)),
+                None if seen.maximum is None else decimal_text(scaled(seen.maximum, seen.channel.exponent)),
                 seen.channel.certificate,
                 seen.channel.due_ms,
                 findings.reference(seen.defined_by),
             )
-            for name, seen in sorted(self._summaries.items())
+            for seen in sorted(
+                self._summaries, key=lambda seen: (seen.channel.name, seen.channel.unit, seen.channel.exponent)
+            )
         )
 
-    def _summarise(self, channel: Channel, defined_by: int, series: Sequence[Sample]) -> None:
-        seen = self._summaries.get(channel.name) or _Summary(channel, defined_by)
-        numbers = [sample[0] for sample in series if sample[0] is not None]
-        bounds = [scaled(pick(numbers), channel.exponent) for pick in (min, max)] if numbers else []
-        self._summaries[channel.name] = _Summary(
-            channel,
-            defined_by,
-            seen.samples + len(numbers),
-            seen.faulty + sum(sample[1] is not None for sample in series),
-            min((bound for bound in (seen.minimum, *bounds) if bound is not None), default=None),
-            max((bound for bound in (seen.maximum, *bounds) if bound is not None), default=None),
-        )
+    def _summary(self, channel: Channel, defined_by: int) -> _Summary:
+        kind = (channel.name, channel.unit, channel.exponent)
+        for seen in self._summaries:
+            if (seen.channel.name, seen.channel.unit, seen.channel.exponent) == kind:
+                seen.channel, seen.defined_by = channel, defined_by
+                return seen
+        self._summaries.append(_Summary(channel, defined_by))
+        return self._summaries[-1]
 
     def _check_calibration(self, record: Record, channel: Channel, defined_by: int, findings: Findings) -> None:
         if channel.due_ms is None or record.time_ms is None or (defined_by, channel.name) in self._overdue:
@@ -370,8 +401,11 @@ class Sensors(Snapshot):
             findings.note("calibration_expired", message, defined_by, record.seq)
 
     def _check_unit(self, parameter: Parameter, findings: Findings) -> None:
-        seen = self._summaries.get(parameter.channel)
-        if seen and not findings.check("sensor_fault", seen.channel.unit == parameter.unit):
+        for seen in self._summaries:
+            if seen.channel.name != parameter.channel:
+                continue
+            if findings.check("sensor_fault", seen.channel.unit == parameter.unit):
+                continue
             message = (
                 f"{parameter.name} was measured in {seen.channel.unit}, but the recipe's limits are in"
                 f" {parameter.unit}: it was not judged."
@@ -455,6 +489,10 @@ def _note_faults(watch: ParameterWatch, times: UnitTimes, findings: Findings) ->
         findings.note("sensor_fault", message, run.first, run.last, softened=softened, step=run.step or None)
 
 
+def _is_beyond(value: int | None, bound: int, high: bool) -> bool | None:
+    return None if value is None else (value > bound if high else value < bound)
+
+
 def _bound(band: Band, exponent: int) -> int:
     """The limit as an integer of the channel: values above (below) it are beyond."""
     rounding = ROUND_FLOOR if band.side == "high" else ROUND_CEILING
@@ -466,7 +504,7 @@ def _index_at(uptime_ms: int, piece: _Piece) -> int:
     if uptime_ms <= piece.start_ms:
         return 0
     if piece.interval_ms == 0:
-        return len(piece.samples)
+        return len(piece.values)
     return -((piece.start_ms - uptime_ms) // piece.interval_ms)
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
 
 from cloud.domain.findings import Findings, Snapshot
 from cloud.domain.plan import BatchPlan, GapHistory, LedgerEntry, RefusedCopy
@@ -28,7 +27,7 @@ class Transport(Snapshot):
     def __init__(self, plan: BatchPlan) -> None:
         self._recipe = plan.recipe
         self.counts: Counter[int] = Counter()
-        self.custody: list[CustodyFact] = []
+        self._custody: list[_Carried] = []
         self.interruptions: list[Interruption] = []
         self._forks: list[tuple[int, int, int]] = []  # first, last, most copies
         self._bad_keys: list[tuple[int, int, int]] = []
@@ -107,6 +106,10 @@ class Transport(Snapshot):
             message = f"Not in the cloud for up to {duration(delay_ms)}."
             yield Interruption("late", first, last, wall_ms(first), wall_ms(last), message)
 
+    def custody(self) -> tuple[CustodyFact, ...]:
+        """By which gateways the records came, in stream order."""
+        return tuple(carried.fact() for carried in self._custody)
+
     def _check_link(self, held: LedgerEntry, findings: Findings) -> None:
         if not self._last_digests:
             return
@@ -167,28 +170,39 @@ class Transport(Snapshot):
             self._late.append((record.seq, record.seq, delay_ms, to_gateway_ms))
 
     def _pass_on(self, entry: LedgerEntry) -> None:
-        record, last = entry.record, self.custody[-1] if self.custody else None
-        delay_ms = None if record.time_ms is None else entry.received_ms - record.time_ms
-        if last is None or last.gateway != entry.gateway or last.last != record.seq - 1:
-            arrived_ms, received_ms, seq = entry.arrival_ms, entry.received_ms, record.seq
-            recorded = (record.time_ms, record.time_ms)
-            times = (arrived_ms, arrived_ms, received_ms, received_ms)
-            self.custody.append(CustodyFact(entry.gateway, seq, seq, 1, *recorded, *times, delay_ms))
-            return
-        self.custody[-1] = replace(
-            last,
-            last=record.seq,
-            records=last.records + 1,
-            recorded_first_ms=record.time_ms if last.recorded_first_ms is None else last.recorded_first_ms,
-            recorded_last_ms=last.recorded_last_ms if record.time_ms is None else record.time_ms,
-            arrived_first_ms=min(last.arrived_first_ms, entry.arrival_ms),
-            arrived_last_ms=max(last.arrived_last_ms, entry.arrival_ms),
-            received_first_ms=min(last.received_first_ms, entry.received_ms),
-            received_last_ms=max(last.received_last_ms, entry.received_ms),
-            longest_delay_ms=max(
-                (delay for delay in (last.longest_delay_ms, delay_ms) if delay is not None), default=None
-            ),
-        )
+        last = self._custody[-1] if self._custody else None
+        if last is None or last.gateway != entry.gateway or last.last != entry.record.seq - 1:
+            last = _Carried(entry)
+            self._custody.append(last)
+        last.add(entry)
+
+
+class _Carried(Snapshot):
+    """A CustodyFact being added up."""
+
+    def __init__(self, entry: LedgerEntry) -> None:
+        self.gateway = entry.gateway
+        self.first = self.last = entry.record.seq
+        self.recorded_first_ms: int | None = None
+        self.recorded_last_ms: int | None = None
+        self.arrived_first_ms = self.arrived_last_ms = entry.arrival_ms
+        self.received_first_ms = self.received_last_ms = entry.received_ms
+        self.longest_delay_ms: int | None = None
+
+    def add(self, entry: LedgerEntry) -> None:
+        self.last, time_ms = entry.record.seq, entry.record.time_ms
+        self.arrived_first_ms = min(self.arrived_first_ms, entry.arrival_ms)
+        self.arrived_last_ms = max(self.arrived_last_ms, entry.arrival_ms)
+        self.received_first_ms = min(self.received_first_ms, entry.received_ms)
+        self.received_last_ms = max(self.received_last_ms, entry.received_ms)
+        if time_ms is not None:
+            delay_ms = entry.received_ms - time_ms
+            self.recorded_first_ms = time_ms if self.recorded_first_ms is None else self.recorded_first_ms
+            self.recorded_last_ms = time_ms
+            self.longest_delay_ms = delay_ms if self.longest_delay_ms is None else max(self.longest_delay_ms, delay_ms)
+
+    def fact(self) -> CustodyFact:
+        return CustodyFact(records=self.last - self.first + 1, **vars(self))
 
 
 def note_holes(holes: Sequence[tuple[int, int]], history: Iterable[GapHistory], findings: Findings) -> None:
