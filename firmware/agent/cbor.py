@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 MAX_BYTES = 4096  # W4: the longest item a unit ever meets is an order
 MAX_NESTING = 6  # W4: arrays and maps around one value
-MAX_UINT = (1 << 64) - 1  # W8
+MAX_INT = (1 << 63) - 1  # W8
 MIN_INT = -(1 << 63)  # W8
 
 UINT, NEGATIVE, BYTES, TEXT, ARRAY, MAP, TAG, SIMPLE = range(8)  # major types, RFC 8949 section 3.1
@@ -109,7 +109,7 @@ def _write(out: bytearray, value: "Any", nesting: int) -> None:
     if value is None or value is True or value is False:  # before int: True is one on CPython and none on MicroPython
         out.append(0xF6 if value is None else 0xF5 if value else 0xF4)
     elif isinstance(value, int):
-        if not MIN_INT <= value <= MAX_UINT:
+        if not MIN_INT <= value <= MAX_INT:
             raise CborError("wrong_shape", "an integer beyond 64 bits")
         _write_head(out, UINT if value >= 0 else NEGATIVE, value if value >= 0 else -1 - value)
     elif isinstance(value, (bytes, bytearray)):
@@ -152,12 +152,10 @@ def _write_map(out: bytearray, entries: "dict[Any, Any]", nesting: int) -> None:
 
 def _read(raw: bytes, at: int, nesting: int) -> "tuple[Any, int]":
     major, argument, at = head(raw, at)
-    if major == UINT:
-        return argument, at
-    if major == NEGATIVE:
-        if argument >= 1 << 63:
+    if major == UINT or major == NEGATIVE:
+        if argument > MAX_INT:
             raise CborError("wrong_shape", "an integer beyond 64 bits")
-        return -1 - argument, at
+        return argument if major == UINT else -1 - argument, at
     if major == BYTES or major == TEXT:
         return _read_string(raw, at, argument, major)
     if major == ARRAY or major == MAP:

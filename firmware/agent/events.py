@@ -200,11 +200,11 @@ def _put_text(body: "Body", key: int, words: "str | None", most: int) -> None:
 
 
 def _uint(number: int) -> int:
-    return min(max(number, 0), cbor.MAX_UINT)
+    return min(max(number, 0), cbor.MAX_INT)
 
 
 def _int(number: int) -> int:
-    return min(max(number, cbor.MIN_INT), -1 - cbor.MIN_INT)
+    return min(max(number, cbor.MIN_INT), cbor.MAX_INT)
 
 
 def _exponent(number: int) -> int:

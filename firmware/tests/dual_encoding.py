@@ -10,7 +10,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-MAX_UINT = (1 << 64) - 1
+MAX_UINT = (1 << 63) - 1
 
 
 def test_cbor_examples_of_rfc_8949() -> None:
@@ -22,7 +22,7 @@ def test_cbor_examples_of_rfc_8949() -> None:
         (256, b"\x19\x01\x00"),
         (65536, b"\x1a\x00\x01\x00\x00"),
         (1 << 32, b"\x1b\x00\x00\x00\x01\x00\x00\x00\x00"),
-        (MAX_UINT, b"\x1b" + b"\xff" * 8),
+        (MAX_UINT, b"\x1b\x7f" + b"\xff" * 7),
         (-1, b"\x20"),
         (-25, b"\x38\x18"),
         (-(1 << 63), b"\x3b\x7f" + b"\xff" * 7),
@@ -67,6 +67,7 @@ def test_cbor_refuses_all_that_has_another_encoding() -> None:
         b"\xf8\x20",
         b"\xff",
         b"\x3b\x80" + bytes(7),  # below -2^63
+        b"\x1b\x80" + bytes(7),  # 2^63
         b"\x9b" + b"\xff" * 8,  # 2^64 items
         b"\xbb" + b"\xff" * 8,
         b"\x5b" + b"\xff" * 8,
@@ -167,7 +168,7 @@ def test_events_cut_what_is_too_long() -> None:
     assert events.quantity("i", 2, 1 << 70, 12, "u" * 20, "l" * 30) == {
         1: "i",
         2: 2,
-        3: MAX_UINT >> 1,
+        3: MAX_UINT,
         4: 9,
         5: "u" * 16,
         6: "l" * 20,
