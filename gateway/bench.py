@@ -79,4 +79,4 @@ def _relayed_records_per_s(state_dir: Path) -> float:
 
 
 def _event(seq: int) -> dict[int, object]:
-    return {1: seq, 2: bytes(32), 3: 1, 4: seq * 1000, 7: COMMENT, 10: {1: TEXT}}
+    return {1: seq, 2: os.urandom(32), 3: 1, 4: seq * 1000, 7: COMMENT, 10: {1: TEXT}}

@@ -333,6 +333,7 @@ class Desk:
         elif self.full is not None:
             self.full = None
             log.info("disk_has_room")
+            self.broker.bounce()  # what the cloud said meanwhile was not done, and comes again
             for state in self.ports.values():
                 state.port.send(Who())
 

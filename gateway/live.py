@@ -112,7 +112,12 @@ def _why_unanswered(desk: "Desk") -> list[str]:
         lane = desk.uplink.lane(stream.kid)
         if desk.spool.rows_of(stream.kid) and lane.silent:
             name = f"stream {stream.kid.hex()} of unit {stream.unit or 'unknown'}"
-            if stream.archived_seq >= 0:
+            if stream.receipt_seq > stream.archived_seq:
+                why.append(
+                    f"{name} is archived through record {stream.receipt_seq}, which never came through this gateway, "
+                    "so its rows here cannot be compared; connect the unit here, or see the stream in the cloud"
+                )
+            elif stream.archived_seq >= 0:
                 why.append(
                     f"{name}: records were sent {lane.silent + 1} times and no receipt came; "
                     "check the cloud's ingest and its exceptions for this unit"

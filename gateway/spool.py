@@ -38,6 +38,11 @@ _SAVE_STREAM = (
     f"INSERT INTO streams({', '.join(_STREAM_FIELDS)}) VALUES ({', '.join('?' * len(_STREAM_FIELDS))}) "  # noqa: S608
     f"ON CONFLICT(kid) DO UPDATE SET {', '.join(f'{name} = excluded.{name}' for name in _STREAM_FIELDS[1:])}"
 )
+_KEEP = (
+    "INSERT INTO spool(kid, seq, digest, record, arrival_ms) VALUES (?, ?, ?, ?, ?) "
+    "ON CONFLICT(kid, seq, digest) DO NOTHING"
+)
+_HELD = "SELECT row, record FROM spool WHERE kid = ? AND seq = ? AND digest = ?"
 _ROWS = "SELECT row, kid, seq, record, arrival_ms FROM spool "
 
 _FATAL = (
@@ -137,20 +142,15 @@ class Spool:
     def keep(self, kid: bytes, seq: int, raw: bytes, arrival_ms: int) -> int | None:
         """Store raw unless the very same bytes are here; the new row's number. Call it in a transaction."""
         digest = hashlib.sha256(raw).digest()
-        held = self._first("SELECT row, record FROM spool WHERE kid = ? AND seq = ? AND digest = ?", kid, seq, digest)
-        if held is not None:
-            if held[1] == raw:
+        values = (kid, seq, digest, raw, arrival_ms)
+        self._run(_KEEP, *values)
+        if self._connection.changes() == 0:  # never that alone: the row there must hold the very same bytes
+            row, record = self._all(_HELD, kid, seq, digest)[0]
+            if record == raw:
                 return None
             # Damaged on disk or altered by hand: the row claims this digest and must not pass for the record.
-            self._set_aside(held[0], kid, arrival_ms, "its bytes no longer match its digest", always=True)
-        self._run(
-            "INSERT INTO spool(kid, seq, digest, record, arrival_ms) VALUES (?, ?, ?, ?, ?)",
-            kid,
-            seq,
-            digest,
-            raw,
-            arrival_ms,
-        )
+            self._set_aside(row, kid, arrival_ms, "its bytes no longer match its digest", always=True)
+            self._run(_KEEP, *values)
         self._changes[kid] = self._changes.get(kid, 0) + 1
         return self._connection.last_insert_rowid()
 

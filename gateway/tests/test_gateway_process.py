@@ -3,6 +3,7 @@
 import contextlib
 import json
 import random
+import resource
 import signal
 import sqlite3
 import subprocess
@@ -422,6 +423,24 @@ def test_a_damaged_spool_is_set_aside_and_the_unit_is_asked_again(tmp_path: Path
         assert len(found["damaged_files"]) == 1
         assert "holds a damaged spool; keep it until every stream is archived" in shown
         assert "set aside as" in bench.gateway.log.read_text()
+
+
+def test_a_disk_that_refuses_writes_is_named_and_left_by_itself(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    with stopping(*bench.parts):
+        bench.stream.write(5)
+        bench.all_archived()
+        assert bench.gateway._process is not None
+        pid = bench.gateway._process.pid
+        _, hard = resource.prlimit(pid, resource.RLIMIT_FSIZE)
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (20_000, hard))  # a write beyond this is an I/O error
+        bench.stream.write(40)
+        wait_until(lambda: "check the disk" in bench.gateway.why(), "the status names the failing store")
+        assert "the store is opened again in" in bench.gateway.log.read_text()
+        assert set(bench.stream.records[: bench.unit.acked]) <= {*bench.spooled(), *bench.cloud.ledger.values()}
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (hard, hard))
+        bench.all_archived()
+        assert bench.gateway.alive
 
 
 def test_a_second_process_on_the_same_state_is_refused(tmp_path: Path) -> None:
