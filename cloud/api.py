@@ -1,6 +1,7 @@
 """The JSON API: the same facts as the pages, read-only, for people who are logged in. OpenAPI at /api/openapi.json.
 
-Every route asks for a session; the router's default denies. Answers are the frozen values of cloud/batches/queries.py.
+Every route asks for a session; the router's default denies. Answers are the frozen values of cloud/batches/queries.py;
+several come as a list, because ninja takes a tuple of two for (status, answer).
 """
 
 from typing import Annotated, Any
@@ -27,9 +28,15 @@ class Problem(Schema):
     detail: str
 
 
+class Misunderstood(Schema):
+    """Which argument is wrong, where and why."""
+
+    detail: list[dict[str, Any]]
+
+
 def answers(kind: Any) -> dict[int, Any]:
     """The answers of a route: kind, or why not."""
-    return {200: kind, 401: Problem, 404: Problem}
+    return {200: kind, 401: Problem, 404: Problem, 422: Misunderstood}
 
 
 api = NinjaAPI(
@@ -67,16 +74,16 @@ def batch_records(
     return queries.batch_records(batch, offset, limit)
 
 
-@api.get("/batches/{batch}/series", response=answers(tuple[queries.Series, ...]))
-def batch_series(request: HttpRequest, batch: BatchName) -> tuple[queries.Series, ...]:
+@api.get("/batches/{batch}/series", response=answers(list[queries.Series]))
+def batch_series(request: HttpRequest, batch: BatchName) -> list[queries.Series]:
     """The sensor curves of a batch."""
-    return queries.series(batch)
+    return list(queries.series(batch))
 
 
-@api.get("/records/{kid}/{seq}", response=answers(tuple[queries.RecordRow, ...]))
-def record_detail(request: HttpRequest, kid: Kid, seq: Seq) -> tuple[queries.RecordRow, ...]:
+@api.get("/records/{kid}/{seq}", response=answers(list[queries.RecordRow]))
+def record_detail(request: HttpRequest, kid: Kid, seq: Seq) -> list[queries.RecordRow]:
     """What the ledger holds at a position of a stream: bytes, meaning, custody times."""
-    return queries.record_detail(kid, seq)
+    return list(queries.record_detail(kid, seq))
 
 
 @api.get("/quarantine", response=answers(list[queries.QuarantineRow]))
@@ -105,7 +112,7 @@ def streams(request: HttpRequest) -> list[queries.StreamRow]:
     return queries.streams()
 
 
-@api.get("/streams/{kid}/gaps", response=answers(tuple[queries.GapRow, ...]))
-def stream_gaps(request: HttpRequest, kid: Kid) -> tuple[queries.GapRow, ...]:
+@api.get("/streams/{kid}/gaps", response=answers(list[queries.GapRow]))
+def stream_gaps(request: HttpRequest, kid: Kid) -> list[queries.GapRow]:
     """Every gap that a stream ever had, filled ones included."""
-    return queries.gaps(kid)
+    return list(queries.gaps(kid))

@@ -46,8 +46,8 @@ def new_batch(
     exact: Mapping[str, str] | None = None,
 ) -> Batch:
     """Order a batch from a unit: sign and store the order. version None: the newest. Raises RefusalError."""
-    if not 1 <= len(batch) <= BATCH_CHARACTERS or not batch.isprintable():
-        raise RefusalError(f"{batch!r} cannot name a batch; use 1 to {BATCH_CHARACTERS} printable characters.")
+    if not 1 <= len(batch) <= BATCH_CHARACTERS or not batch.isprintable() or "/" in batch:
+        raise RefusalError(f"{batch!r} cannot name a batch; use 1 to {BATCH_CHARACTERS} printable characters but '/'.")
     with transaction.atomic():
         if Batch.objects.filter(batch=batch).exists():
             raise RefusalError(f"Batch {batch} exists already; choose another name.")

@@ -1,6 +1,6 @@
 """Promise: whatever arrives, however often and in whatever order, the ledger ends as the units wrote it.
 
-The expected ledger, gaps and receipts are computed here from the sent records alone, by the slowest code that is plainly right.
+The expected ledger, gaps and receipts are computed here from the sent records alone, by slow and plain code.
 """
 
 import hashlib
@@ -159,9 +159,7 @@ def test_no_receipt_for_a_stream_that_begins_otherwise_than_enrolled() -> None:
 def test_a_broken_chain_stops_the_receipts_until_the_true_record_comes() -> None:
     unit = enrolled(4)
     broken = unit.sign(RecordType.COMMENT, {1: "x"}, seq=2, prev=bytes(32))
-    after = sign_record(
-        unit.seed, {1: 3, 2: hashlib.sha256(broken).digest(), 3: 1, 4: 9000, 7: 3, 10: {1: 300_000}}
-    )
+    after = sign_record(unit.seed, {1: 3, 2: hashlib.sha256(broken).digest(), 3: 1, 4: 9000, 7: 3, 10: {1: 300_000}})
     assert [seq for _, seq, _ in receipted(send([*unit.records[:2], broken, after]))] == [1]
     assert LedgerRecord.objects.get(kid=unit.kid, seq=2).finding == "chain_broken"
     assert [seq for _, seq, _ in receipted(send(unit.records[2:]))] == [3]

@@ -16,7 +16,7 @@ from cloud.tests.cloud_bench import CloudProcess, FakeGateway, FakeUnit, Mosquit
 from cloud.tests.test_cloud_ledger import RECIPE
 from wire import RecordType, decode_orders, decode_receipts, decode_wants, verify_order, verify_receipt
 
-KILLS = 6
+KILLS = 4
 HELD = "SELECT seq, record FROM ledger_ledgerrecord WHERE kid = ? ORDER BY seq, id"
 
 

@@ -1,5 +1,6 @@
 """Wants are asked for soon, then ever more rarely, in the same words, for as long as something is missing."""
 
+import itertools
 import random
 
 from cloud.ingest.wants import FIRST_DELAY_S, JITTER, LONGEST_PAUSE_S, WantSchedule
@@ -13,7 +14,7 @@ def test_a_hole_is_given_a_moment_then_asked_for_with_back_off() -> None:
     for tick in range(4 * 3600):
         schedule.update([HOLE], float(tick))
         asked += [tick for wanted in schedule.due(float(tick)) if wanted == HOLE]
-    pauses = [later - earlier for earlier, later in zip(asked, asked[1:], strict=False)]
+    pauses = [later - earlier for earlier, later in itertools.pairwise(asked)]
     assert asked[0] >= FIRST_DELAY_S
     assert pauses[0] < pauses[2] < pauses[4]
     assert max(pauses) <= LONGEST_PAUSE_S * (1 + JITTER) + 1
