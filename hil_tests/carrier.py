@@ -6,6 +6,7 @@ whether the cloud noticed each single act.
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import apsw
 
@@ -14,6 +15,7 @@ from hil_tests.signed import take_apart
 from wire import sign_record
 
 Row = tuple[int, bytes, int, bytes]  # row number, kid, seq, record
+BUSY_MS = 2000
 SCAN, SAMPLES = 7, 9  # record types, SPEC section 5
 
 
@@ -27,27 +29,27 @@ class Tampering:
 
 
 def spool_rows(spool: Path) -> list[Row]:
-    """Everything in a gateway's spool, oldest first."""
-    connection = apsw.Connection(str(spool), flags=apsw.SQLITE_OPEN_READONLY)
-    try:
-        return list(connection.execute("SELECT row, kid, seq, record FROM spool ORDER BY row"))
-    finally:
-        connection.close()
+    """Everything in a gateway's spool, oldest first; nothing while the gateway is still making it."""
+    return _read(spool, "SELECT row, kid, seq, record FROM spool ORDER BY row")
 
 
 def relayed_next(spool: Path, kid: bytes) -> int:
     """How far the gateway holds this stream as committed; 0 when it never heard of it."""
+    found = _read(spool, "SELECT next_seq FROM streams WHERE kid = ?", kid)
+    return int(found[0][0]) if found else 0
+
+
+def _read(spool: Path, query: str, *values: bytes) -> list[tuple[Any, ...]]:
     if not spool.exists():
-        return 0
+        return []
     connection = apsw.Connection(str(spool), flags=apsw.SQLITE_OPEN_READONLY)
-    connection.set_busy_timeout(2000)
+    connection.set_busy_timeout(BUSY_MS)
     try:
-        found = connection.execute("SELECT next_seq FROM streams WHERE kid = ?", (kid,)).fetchone()
+        return list(connection.execute(query, values))
     except apsw.SQLError:  # the gateway is just making its tables
-        return 0
+        return []
     finally:
         connection.close()
-    return int(found[0]) if found else 0
 
 
 def tamper(spool: Path, batch: str, lot: str) -> Tampering:

@@ -15,7 +15,7 @@ from hil_tests.tests.conftest import Told
 
 pytestmark = [pytest.mark.story, pytest.mark.timeout(300)]
 SOME_RECORD = "(SELECT id FROM ledger_ledgerrecord ORDER BY kid, seq LIMIT 1 OFFSET 40)"
-ONE_BYTE_OTHER = "substr(record, 1, length(record) - 1) || x'ff'"  # the last byte of a signature is never ff
+ONE_BYTE_OTHER = "CAST(substr(record, 1, length(record) - 1) || x'ff' AS BLOB)"  # no signature ends with ff
 COLUMNS = (
     "kid, seq, digest, prev, record, type, batch, time_ms, uncertainty_ms, uptime_ms, boot, gateway, arrival_ms,"
     " received_ms, key_valid, finding"
