@@ -12,7 +12,7 @@ from agent.clock import Clock
 from agent.journal import Journal, JournalFull
 from agent.link import Link
 from agent.procedure import Procedure
-from agent.scanner import Scanner
+from agent.scanner import DEBOUNCE_MS, Scanner
 from agent.sensors import Alarms, Sensors
 from agent.slots import Slots
 
@@ -58,7 +58,7 @@ class Unit:
         self._sensors = Sensors(config[4])
         self._procedure = Procedure(config[6])
         self._clock = Clock(self._setting("link_delay_ms", LINK_DELAY_MS))
-        self._scanner = Scanner()
+        self._scanner = Scanner(debounce_ms=self._setting("debounce_ms", DEBOUNCE_MS))
         self._assembler = orders.Assembler()
         self._alarms = Alarms([], [], [])
         self._archived_next = 0  # by receipts, also those that freed no room yet

@@ -1,0 +1,138 @@
+"""A gateway's end of the serial link for tests of one unit: speaks the contract, keeps what it hears, and can be made to misbehave.
+
+It holds the cloud's key as well, so that it can hand out receipts and orders without a cloud. Spec: wire/SPEC.md sections 7 and 8.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import select
+import threading
+import time
+import tty
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+
+import wire
+from wire import frames
+
+CLOUD_SEED = hashlib.sha256(b"a cloud for tests").digest()
+CLOUD_KEY = wire.public_key_of(CLOUD_SEED)
+
+
+class Peer:
+    """Opens the unit's link and answers: welcome, acks, time. `records` holds raw records by seq as they came."""
+
+    def __init__(self, port: str, *, kid: bytes, now_ms: int | None = None) -> None:
+        self.kid = kid
+        self.records: dict[int, bytes] = {}
+        self.arrivals: list[int] = []  # seqs in order of arrival, repeats included
+        self.hellos: list[frames.Hello] = []
+        self.statuses: list[frames.Status] = []
+        self.acks = True
+        self.hung_up = False
+        self._now_ms = now_ms
+        self._reader = frames.FrameReader()
+        self._fd = os.open(port, os.O_RDWR | os.O_NOCTTY)
+        tty.setraw(self._fd)
+        self._lock = threading.RLock()
+        self._open = True
+        self._thread = threading.Thread(target=self._listen, daemon=True)
+        self._thread.start()
+        self.send(frames.Who())
+
+    def send(self, message: frames.Message) -> None:
+        self.send_raw(frames.encode_frame(message))
+
+    def send_raw(self, raw: bytes) -> None:
+        with contextlib.suppress(OSError):
+            os.write(self._fd, raw)
+
+    def next_seq(self) -> int:
+        """The first seq that has not arrived."""
+        with self._lock:
+            seq = 0
+            while seq in self.records:
+                seq += 1
+            return seq
+
+    def receipt(self, seq: int, *, seed: bytes = CLOUD_SEED, digest: bytes | None = None) -> bytes:
+        raw = wire.sign_receipt(seed, self.kid, seq, digest or hashlib.sha256(self.records[seq]).digest(), 1)
+        self.send(frames.ReceiptFrame(raw))
+        return raw
+
+    def order(self, order: wire.Order, *, seed: bytes = CLOUD_SEED) -> bytes:
+        raw = wire.sign_order(seed, order)
+        for chunk in frames.order_chunks(raw):
+            self.send(chunk)
+        return raw
+
+    def time(self, time_ms: int, uncertainty_ms: int = 20) -> None:
+        self.send(frames.Time(time_ms, uncertainty_ms))
+
+    def wait(self, holds: Callable[[], bool], what: str, timeout_s: float = 15.0) -> None:
+        deadline = time.monotonic() + timeout_s
+        while not holds():
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"waited for {what}; heard {len(self.hellos)} hellos, next seq {self.next_seq()}")
+            time.sleep(0.005)
+
+    def wait_types(self, *types: wire.RecordType) -> None:
+        """Wait until records of these types have arrived."""
+        self.wait(lambda: set(types) <= {record.type for record in self.decoded()}, str(types))
+
+    def decoded(self) -> list[wire.Record]:
+        with self._lock:
+            return [wire.decode_record(self.records[seq]) for seq in sorted(self.records)]
+
+    def close(self) -> None:
+        with self._lock:
+            self._open = False
+        self._thread.join(5)
+        os.close(self._fd)
+
+    def __enter__(self) -> Peer:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _listen(self) -> None:
+        poll = select.poll()
+        poll.register(self._fd, select.POLLIN)
+        while self._open:
+            for _fd, event in poll.poll(20):
+                if event & (select.POLLHUP | select.POLLERR):
+                    self.hung_up = True
+                    return
+                with self._lock:
+                    for message in self._reader.feed(os.read(self._fd, 4096)):
+                        self._hear(message)
+
+    def _hear(self, message: frames.Message) -> None:
+        if isinstance(message, frames.Hello):
+            self.hellos.append(message)
+            self.send(frames.Welcome("GW-T", self.next_seq()))
+            if self._now_ms is not None:
+                self.time(self._now_ms)
+        elif isinstance(message, frames.RecordFrame):
+            seq = wire.decode_record(message.raw).seq
+            self.arrivals.append(seq)
+            self.records[seq] = message.raw
+            if self.acks:
+                self.send(frames.Ack(self.kid, self.next_seq()))
+        elif isinstance(message, frames.Status):
+            self.statuses.append(message)
+
+
+def provisioned(directory: Path, **more: object) -> tuple[bytes, bytes]:
+    """Enrol a unit under the test cloud's key; returns (genesis record, kid)."""
+    from hil_tests.bench.unix_unit import UnixUnit
+
+    genesis = UnixUnit.provision(directory, cloud_public_key=CLOUD_KEY, **more)  # type: ignore[arg-type]
+    return genesis, wire.decode_record(genesis).kid

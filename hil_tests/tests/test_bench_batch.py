@@ -1,0 +1,222 @@
+"""One unit, the real firmware, from enrolment to a closed batch: what it journals is what the contract says."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import wire
+from hil_tests.bench.peer import CLOUD_KEY, CLOUD_SEED, Peer, provisioned
+from hil_tests.bench.unix_unit import UnixUnit
+from wire import RecordType, ScanVerdict, StepAction
+
+SPEED = 20.0
+NOW_MS = 1_795_000_000_000  # November 2026
+BATCH = "B-2026-0017"
+
+
+def gtin(first13: str) -> str:
+    total = sum(int(digit) * (3 if at % 2 == 0 else 1) for at, digit in enumerate(first13))
+    return first13 + str(-total % 10)
+
+
+CARTRIDGE_GTIN, BUFFER_GTIN = gtin("0952000001001"), gtin("0952000001002")
+
+
+def label(trade_item: str, rest: str) -> bytes:
+    return f"]d201{trade_item}{rest}\r\n".encode()
+
+
+def cartridge(serial: str, expiry: str = "271231") -> bytes:
+    return label(CARTRIDGE_GTIN, f"17{expiry}21{serial}")
+
+
+def plain(text: str) -> bytes:
+    return f"]d1{text}\r\n".encode()
+
+
+def order(kid: bytes, number: int = 1, batch: str = BATCH) -> wire.Order:
+    return wire.Order(
+        number=number,
+        kid=kid,
+        batch=batch,
+        recipe="car-t",
+        version=2,
+        recipe_digest=bytes(32),
+        steps=(
+            wire.OrderStep("load", "Load cartridge", ("donor", "cartridge")),
+            wire.OrderStep("wash", "Wash cells", ("buffer",)),
+            wire.OrderStep("seal", "Seal", ()),
+        ),
+        items=(
+            wire.OrderItem("donor", "Donor bag", "", 0, "=A99991234567800"),
+            wire.OrderItem("cartridge", "Cartridge", CARTRIDGE_GTIN, 5, None),
+            wire.OrderItem("buffer", "Wash buffer", BUFFER_GTIN, 6, None),
+        ),
+        issued_ms=NOW_MS,
+        limits=(wire.OrderLimit("temperature", 3600, 3800, -2, 5000, ()),),
+    )
+
+
+@pytest.fixture
+def unit(tmp_path: Path) -> Iterator[UnixUnit]:
+    genesis, _kid = provisioned(tmp_path)
+    with UnixUnit(tmp_path, speed=SPEED, settings={"debounce_ms": "50"}) as board:
+        board.power_on()
+        yield board
+        assert board.console() == "", "the firmware printed something: it crashed"
+        assert board.board.misuse is None
+        assert board.journal()[0] == genesis
+
+
+@pytest.fixture
+def peer(unit: UnixUnit) -> Iterator[Peer]:
+    with Peer(unit.link_port, kid=wire.decode_record(unit.journal()[0]).kid, now_ms=NOW_MS) as gateway:
+        gateway.wait(lambda: bool(gateway.hellos), "a hello")
+        yield gateway
+
+
+def judged(unit: UnixUnit) -> list[wire.Judged]:
+    """Every record of the flash, judged by the host's own code."""
+    raws = unit.journal()
+    genesis = wire.decode_record(raws[0])
+    assert isinstance(genesis.body, wire.Genesis)
+    key = genesis.body.public_key
+    return wire.judge_run(
+        raws,
+        key_for=lambda kid: key if kid == genesis.kid else None,
+        digests_of=lambda _kid, _seq: frozenset(),
+    )
+
+
+def assert_contiguous(unit: UnixUnit) -> list[wire.Record]:
+    found = judged(unit)
+    assert {verdict.finding for verdict in found} == {wire.Finding.CONTIGUOUS}
+    records = [verdict.record for verdict in found if verdict.record is not None]
+    assert [record.seq for record in records] == list(range(len(records)))
+    for record in records:
+        wire.verify_record(record, records[0].body.public_key)  # type: ignore[union-attr]
+    return records
+
+
+def scan(unit: UnixUnit, raw: bytes, *words: str) -> None:
+    unit.scan(raw)
+    for word in words:
+        unit.wait_panel(word)
+
+
+def open_batch(unit: UnixUnit, peer: Peer) -> None:
+    peer.order(order(peer.kid))
+    scan(unit, plain("CT/BADGE/OP-1"), "Welcome OP-1")
+    unit.wait_panel("Scan BATCH OPEN")
+    scan(unit, plain("CT/BATCH/OPEN"), "Batch open", BATCH)
+
+
+def test_a_scan_becomes_a_record_that_the_host_verifies(unit: UnixUnit, peer: Peer) -> None:
+    scan(unit, plain("CT/BADGE/OP-1"), "Welcome OP-1")
+    peer.wait_types(RecordType.GENESIS, RecordType.BOOT, RecordType.CHANNELS, RecordType.OPERATOR)
+    assert [record.raw for record in assert_contiguous(unit)][: len(peer.records)] == [
+        peer.records[seq] for seq in sorted(peer.records)
+    ]
+
+
+def test_a_whole_batch(unit: UnixUnit, peer: Peer) -> None:
+    open_batch(unit, peer)
+    scan(unit, plain("CT/STEP/START/load"), "Step started", "Donor bag")
+    scan(unit, plain("=A99991234567800"), "OK Donor bag", "> Cartridge")
+    scan(unit, cartridge("C0001"), "OK Cartridge", "Scan STEP DONE")
+    scan(unit, plain("CT/STEP/DONE"), "Step done")
+    scan(unit, plain("CT/STEP/START/wash"), "Step started")
+    scan(unit, label(BUFFER_GTIN, "1727123110WB-7"), "OK Wash buffer")
+    scan(unit, plain("CT/QTY/buffer/used/12.50/mL"), "buffer used", "12.50 mL")
+    scan(unit, plain("CT/STEP/DONE"), "Step done", "seal")
+    scan(unit, plain("CT/STEP/SKIP/seal/no sealer here"), "Step skipped", "scan BATCH CLOSE")
+    scan(unit, plain("CT/NOTE/all well"), "Note recorded")
+    scan(unit, plain("CT/BATCH/CLOSE"), "Batch closed")
+    records = assert_contiguous(unit)
+    close = records[-1] if records[-1].type == RecordType.BATCH_CLOSE else records[-2]
+    assert isinstance(close.body, wire.BatchClose)
+    mine = records[close.body.first_seq : close.seq]
+    assert mine[0].type == RecordType.BATCH_OPEN
+    assert dict(close.body.counts) == dict(Counter(int(record.type) for record in mine))
+    assert {record.batch for record in mine} == {BATCH} == {close.batch}
+    assert all(record.operator == "OP-1" for record in mine)
+    quantity = next(record.body for record in mine if isinstance(record.body, wire.Quantity))
+    assert (quantity.mantissa, quantity.exponent, quantity.unit) == (1250, -2, "mL")
+    scans = [record.body for record in mine if isinstance(record.body, wire.Scan)]
+    assert [(found.asked, found.verdict) for found in scans] == [
+        ("donor", ScanVerdict.ACCEPTED), ("cartridge", ScanVerdict.ACCEPTED), ("buffer", ScanVerdict.ACCEPTED),
+    ]  # fmt: skip
+    assert mine[-1].time_ms is not None
+    assert abs(mine[-1].time_ms - NOW_MS) < 600_000
+
+
+def refusals(unit: UnixUnit) -> list[tuple[str, str | None]]:
+    scans = [record.body for record in assert_contiguous(unit) if isinstance(record.body, wire.Scan)]
+    return [(found.asked, found.reason) for found in scans if found.verdict == ScanVerdict.REFUSED]
+
+
+def test_what_is_wrong_is_refused_in_words_and_recorded(unit: UnixUnit, peer: Peer) -> None:
+    scan(unit, cartridge("C0001"), "! Nobody signed in:")
+    scan(unit, plain("CT/BATCH/OPEN"), "Scan your BADGE")
+    open_batch(unit, peer)
+    scan(unit, cartridge("C0001"), "! No step is open:")
+    scan(unit, plain("CT/STEP/START/wash"), "! Out of order. Next:", "load")
+    scan(unit, plain("CT/STEP/START/load"), "Step started")
+    scan(unit, label(BUFFER_GTIN, "1727123110WB-7"), "! WRONG ITEM. Need:", "Donor bag")
+    scan(unit, plain("=A99991234567800"), "OK Donor bag")
+    scan(unit, cartridge("C0009", "251231"), "! EXPIRED 251231:")
+    scan(unit, label(CARTRIDGE_GTIN, "17271231"), "! No serial on label:")
+    scan(unit, label(CARTRIDGE_GTIN, "21C000117271231"), "! Label refused:")  # the separator after the serial is lost
+    scan(unit, plain("CT/STEP/DONE"), "! Not scanned yet:")
+    scan(unit, cartridge("C0001"), "OK Cartridge")
+    scan(unit, plain("CT/BATCH/CLOSE"), "! Finish first: step")
+    assert refusals(unit) == [
+        ("", "no_operator"), ("", "no_operator"), ("", "not_asked"), ("", "not_asked"), ("donor", "wrong_item"),
+        ("cartridge", "expired"), ("cartridge", "missing_field"), ("cartridge", "ambiguous"),
+        ("cartridge", "not_asked"), ("", "not_asked"),
+    ]  # fmt: skip
+
+
+def test_a_forged_or_foreign_order_is_not_taken(unit: UnixUnit, peer: Peer) -> None:
+    scan(unit, plain("CT/BADGE/OP-1"), "Welcome OP-1")
+    peer.order(order(peer.kid), seed=bytes(32))
+    peer.order(order(b"elsewher"))
+    scan(unit, plain("CT/BATCH/OPEN"), "! No order yet: wait")
+    peer.order(order(peer.kid, number=3))
+    unit.wait_panel("Scan BATCH OPEN")
+    peer.order(order(peer.kid, number=2, batch="B-OLD"))
+    scan(unit, plain("CT/BATCH/OPEN"), "Batch open", BATCH)
+    opened = next(record for record in assert_contiguous(unit) if record.type == RecordType.BATCH_OPEN)
+    assert isinstance(opened.body, wire.BatchOpen)
+    assert opened.batch == BATCH
+    assert wire.verify_order(wire.sign_order(CLOUD_SEED, order(peer.kid, number=3)), CLOUD_KEY).number == 3
+
+
+def test_the_state_of_a_batch_survives_a_power_cut(unit: UnixUnit, peer: Peer) -> None:
+    open_batch(unit, peer)
+    scan(unit, plain("CT/STEP/START/load"), "Step started")
+    scan(unit, plain("=A99991234567800"), "OK Donor bag")
+    scan(unit, cartridge("C0001"), "OK Cartridge")
+    unit.power_cut()
+    unit.power_on()
+    unit.wait_panel("Restarted: resumed")
+    unit.wait_panel(f"{BATCH} load")
+    unit.wait_panel("Scan STEP DONE")
+    scan(unit, cartridge("C0001"), "! Already scanned:")
+    scan(unit, plain("CT/STEP/DONE"), "Step done", "wash")
+    steps = [record.body for record in assert_contiguous(unit) if isinstance(record.body, wire.Step)]
+    assert [(found.step, found.action) for found in steps] == [("load", StepAction.START), ("load", StepAction.DONE)]
+
+
+def test_an_excursion_raises_an_alarm_and_its_end_clears_it(unit: UnixUnit, peer: Peer) -> None:
+    open_batch(unit, peer)
+    unit.sensors.excursion("temperature", 500)
+    peer.wait_types(RecordType.ALARM)
+    unit.sensors.well("temperature")
+    peer.wait(lambda: sum(record.type == RecordType.ALARM for record in peer.decoded()) == 2, "the alarm's end")
+    alarms = [record.body for record in peer.decoded() if isinstance(record.body, wire.Alarm)]
+    assert [(found.code, int(found.state)) for found in alarms] == [("limit_temperature", 1), ("limit_temperature", 3)]
