@@ -1,0 +1,142 @@
+"""The command line: a fresh installation step by step, JSON that can be read, errors of one sentence and code 2."""
+
+import json
+import stat
+from pathlib import Path
+
+import pytest
+from django.contrib.auth.models import User
+from typer.testing import CliRunner
+
+from cloud.cli import app
+from cloud.config import ConfigError, load_config, secret_file
+from cloud.tests.cloud_bench import CloudProcess, FakeUnit
+from cloud.tests.test_cloud_ledger import RECIPE
+
+runner = CliRunner()
+
+
+def ask(*arguments: str) -> str:
+    done = runner.invoke(app, [*arguments, "--json"])
+    assert done.exit_code == 0, done.output
+    return done.stdout
+
+
+def refused(*arguments: str) -> str:
+    """The one sentence of a command that cannot be carried out."""
+    done = runner.invoke(app, list(arguments))
+    assert done.exit_code == 2
+    assert done.stdout == ""
+    assert len(done.stderr.strip().splitlines()) == 1
+    return done.stderr
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Path:
+    (tmp_path / "genesis").write_bytes(FakeUnit("U-1").genesis)
+    (tmp_path / "recipe.toml").write_bytes(RECIPE)
+    (tmp_path / "broken.toml").write_bytes(b"[recipe")
+    (tmp_path / "vast").write_bytes(bytes(1_000_001))
+    return tmp_path
+
+
+@pytest.mark.django_db
+def test_from_enrolment_to_an_ordered_batch(files: Path) -> None:
+    enrolled = json.loads(ask("enrol", str(files / "genesis"), "--site", "s", "--gateway", "g"))
+    assert (enrolled["unit"], enrolled["epoch"]) == ("U-1", 1)
+    ask("recipe", "add", str(files / "recipe.toml"))
+    assert json.loads(ask("recipe", "list"))[0]["recipe"] == "short"
+    assert json.loads(ask("batch", "new", "B-1", "--recipe", "short", "--unit", "U-1"))["order_number"] == 1
+    assert json.loads(ask("batch", "list"))[0]["batch"] == "B-1"
+    assert json.loads(ask("batch", "show", "B-1"))["state"] == "waiting"
+    assert json.loads(ask("streams"))[0]["archived_thru"] == -1
+    assert json.loads(ask("unit", "list"))[0]["gateway"] == "g"
+    assert json.loads(ask("quarantine", "list")) == []
+    revoked = json.loads(ask("unit", "revoke", "U-1", "--from-seq", "5", "--reason", "lost"))
+    assert revoked["kid"] == enrolled["kid"]
+    for table in (["streams"], ["unit", "list"], ["recipe", "list"], ["batch", "list"], ["batch", "show", "B-1"]):
+        assert runner.invoke(app, table).exit_code == 0
+
+
+@pytest.mark.django_db
+def test_a_password_is_made_and_shown_once() -> None:
+    made = json.loads(ask("user", "add", "quinn", "--role", "qa"))
+    user = User.objects.get(username="quinn")
+    assert user.check_password(made["password"])
+    assert [group.name for group in user.groups.all()] == ["qa"]
+    assert "already" in refused("user", "add", "quinn")
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["enrol", "{}/missing", "--site", "s", "--gateway", "g"], "cannot be read"),
+        (["enrol", "{}/vast", "--site", "s", "--gateway", "g"], "larger than"),
+        (["enrol", "{}/recipe.toml", "--site", "s", "--gateway", "g"], "no record"),
+        (["recipe", "add", "{}/broken.toml"], "not TOML"),
+        (["recipe", "add", "{}"], "cannot be read"),
+        (["batch", "new", "B", "--recipe", "none", "--unit", "U"], "no recipe none"),
+        (["batch", "new", "B", "--recipe", "r", "--unit", "U", "--exact", "bag"], "item=code"),
+        (["batch", "new", "B", "--recipe", "r", "--unit", "U", "--exact", "a=1", "--exact", "a=2"], "two codes"),
+        (["batch", "show", "B"], "no batch B"),
+        (["quarantine", "show", "zz"], "no digest"),
+        (["quarantine", "show", "abcd"], "holds nothing"),
+        (["unit", "revoke", "U", "--from-seq", "0", "--reason", "x"], "no unit U"),
+        (["user", "add", "a b"], "cannot be a login name"),
+        (["user", "add", "a", "--role", "king"], "no role"),
+        (["ingest", "--shards", "16"], "no shards"),
+        (["ingest", "--shards", "0-999999999999"], "no shards"),
+    ],
+)
+def test_what_cannot_be_done_is_one_sentence(files: Path, arguments: list[str], sentence: str) -> None:
+    assert sentence in refused(*[argument.format(files) for argument in arguments])
+
+
+def test_a_fresh_machine_is_told_what_to_do_first(tmp_path: Path) -> None:
+    cloud = CloudProcess(tmp_path / "state")
+    before = cloud.run("streams")
+    assert (before.returncode, before.stdout) == (2, "")
+    assert "migrate" in before.stderr
+    assert cloud.run("migrate").returncode == 0
+    assert cloud.run("migrate").returncode == 0
+    assert cloud.ask("key") == {"public_key": cloud.key.hex()}
+    assert stat.S_IMODE((tmp_path / "state" / "cloud.key").stat().st_mode) == 0o600
+    assert stat.S_IMODE((tmp_path / "state" / "secret.key").stat().st_mode) == 0o600
+
+
+def test_wrong_settings_end_every_command_with_a_sentence(tmp_path: Path) -> None:
+    done = CloudProcess(tmp_path / "state", CARTRACE_CLOUD_CONFIG=str(tmp_path / "none.toml")).run("streams")
+    assert (done.returncode, done.stderr) == (
+        2,
+        f"The settings file {tmp_path}/none.toml does not exist; correct CARTRACE_CLOUD_CONFIG.\n",
+    )
+
+
+def test_settings_come_from_the_file_and_the_environment_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "cloud.toml"
+    path.write_text('mqtt_host = "broker"\nmqtt_port = 8883\n')
+    monkeypatch.setenv("CARTRACE_CLOUD_CONFIG", str(path))
+    monkeypatch.setenv("CARTRACE_MQTT_PORT", "1884")
+    config = load_config()
+    assert (config.mqtt_host, config.mqtt_port) == ("broker", 1884)
+    for text, sentence in (("mqtt_prot = 1", "mqtt_prot"), ("mqtt_host", "cannot be read"), ("mqtt_host = 3", "host")):
+        path.write_text(text)
+        with pytest.raises(ConfigError, match=sentence):
+            load_config()
+    monkeypatch.setenv("CARTRACE_MQTT_PASSWORD_FILE", str(tmp_path / "absent"))
+    path.write_text("")
+    with pytest.raises(ConfigError, match="password file"):
+        _ = load_config().mqtt_password
+
+
+def test_a_secret_is_made_once_and_a_damaged_one_refused(tmp_path: Path) -> None:
+    path = tmp_path / "state" / "cloud.key"
+    secret = secret_file(path, 32)
+    assert secret_file(path, 32) == secret
+    path.write_text("abc")
+    with pytest.raises(ConfigError, match="backup"):
+        secret_file(path, 32)
+    path.write_text("abcd")
+    with pytest.raises(ConfigError, match="holds 2 bytes instead of 32"):
+        secret_file(path, 32)
