@@ -29,6 +29,7 @@ from cloud import logs
 from cloud.batches import queries
 from cloud.batches.models import Recipe
 from cloud.batches.orders import add_recipe, new_batch
+from cloud.bench import rows as bench_rows
 from cloud.config import Config, ConfigError, cloud_seed, wall_clock
 from cloud.errors import RefusalError
 from cloud.ingest.run import run_ingest
@@ -358,6 +359,15 @@ def _offset_min(text: str) -> int:
         raise RefusalError(f"{text!r} is no offset from UTC; write it as +02:00 or -03:30.")
     minutes = int(found[2]) * 60 + int(found[3])
     return -minutes if found[1] == "-" else minutes
+
+
+@app.command()
+@_spoken
+def bench(as_json: AsJson = False) -> None:
+    """Measure ingest beside libsodium: compare ratios, not values."""
+    measured = bench_rows(_config().cloud_state)
+    lines = [f"{row['name']}: {row['value']} {row['unit']}, {row['ratio']} of libsodium alone" for row in measured]
+    _show(measured, as_json, "\n".join(lines))
 
 
 def _codes(pairs: Sequence[str]) -> dict[str, str]:
