@@ -4,8 +4,12 @@ The directory is named by the environment variable CARTRACE_CASES; test_cores_du
 """
 
 import binascii
+import gc
 import json
 import os
+import sys
+
+SMALL_HEAP = sys.implementation.name == "micropython"
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,6 +23,8 @@ def cases(name: str) -> "Iterator[Any]":
     with open(str(os.getenv("CARTRACE_CASES")) + "/" + name + ".jsonl") as lines:
         for line in lines:
             seen += 1
+            if SMALL_HEAP:
+                gc.collect()  # or the cases before scatter what is free
             yield plain(json.loads(line))
     assert seen, "no case in " + name
 

@@ -7,6 +7,7 @@ import os
 import random
 import subprocess
 import sys
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -62,9 +63,8 @@ def _verdicts() -> Iterator[object]:
         }
     path = SHARED / "wycheproof_ed25519_test.json"
     if not path.is_file():
-        print(
-            f"{path} is absent: only the project's own verification cases run (CARTRACE_SHARED_DATA names the folder)"
-        )
+        text = "only the project's own verification cases run; CARTRACE_SHARED_DATA names the folder"
+        warnings.warn(f"{path.name} is absent: {text}", stacklevel=1)
         return
     for group in json.loads(path.read_text())["testGroups"]:
         for case in group["tests"]:
@@ -125,8 +125,8 @@ def _random_cbor(count: int) -> Iterator[object]:
     def item(depth: int) -> object:
         kind = chance.randrange(7 if depth < 6 else 4)
         if kind < 2:
-            number = chance.getrandbits(chance.randint(1, 64))
-            return number if kind else -1 - (number >> 1)
+            number = chance.getrandbits(chance.randint(1, 63))
+            return number if kind else -1 - number
         if kind == 2:
             return chance.randbytes(chance.choice([0, 1, 23, 24, 30]))
         if kind == 3:

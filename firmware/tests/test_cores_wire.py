@@ -119,7 +119,7 @@ def test_the_host_reads_every_record_that_the_unit_writes(
 @quick
 def test_the_host_reads_every_sample_that_the_unit_packs(made: tuple[Any, list[list[tuple[int | None, int]]]]) -> None:
     body, rows = made
-    event = events.event(9, bytes(32), 3, 2**63, None, events.SAMPLES, "B", None, body)
+    event = events.event(9, bytes(32), 3, 2**62, None, events.SAMPLES, "B", None, body)
     read = wire.decode_record(signed(event)).body
     assert isinstance(read, wire.Samples)
     assert read.count == len(rows)
