@@ -85,6 +85,7 @@ def test_a_password_is_made_and_shown_once() -> None:
         (["unit", "revoke", "U", "--from-seq", "0", "--reason", "x"], "no unit U"),
         (["user", "add", "a b"], "cannot be a login name"),
         (["user", "add", "a", "--role", "king"], "no role"),
+        (["web", "--host", "192.0.2.1"], "Cannot listen"),
         (["ingest", "--shards", "16"], "no shards"),
         (["ingest", "--shards", "0-999999999999"], "no shards"),
     ],

@@ -18,6 +18,7 @@ from cloud.ledger.enrol import enrol
 from cloud.ledger.models import Site
 from wire import Clock, encode_records, kid_of, public_key_of, sign_record
 from wire.bodies import (
+    TYPE_OF,
     Alarm,
     AlarmState,
     BatchClose,
@@ -44,7 +45,7 @@ from wire.bodies import (
 )
 from wire.bodies import Clock as ClockSet
 from wire.order import peek_order
-from wire.record import TYPE_OF, body_map
+from wire.record import body_map
 from wire.samples import Mark, Samples
 from wire.samples import Sample as Reading
 

@@ -9,10 +9,9 @@ urlpatterns = [
     path("login/", LoginView.as_view(redirect_authenticated_user=True), name="login"),
     path("logout/", LogoutView.as_view(), name="logout"),
     path("", views.batches, name="batches"),
-    # A batch name may hold a slash, so the longer routes come first.
-    path("batches/<path:batch>/records/", views.batch_records, name="batch-records"),
-    path("batches/<path:batch>/series.json", views.batch_series, name="batch-series"),
-    path("batches/<path:batch>/", views.batch_page, name="batch"),
+    path("batches/<str:batch>/records/", views.batch_records, name="batch-records"),
+    path("batches/<str:batch>/series.json", views.batch_series, name="batch-series"),
+    path("batches/<str:batch>/", views.batch_page, name="batch"),
     path("records/<str:kid>/<int:seq>/", views.record_page, name="record"),
     path("quarantine/", views.quarantine, name="quarantine"),
     path("quarantine/<str:digest>/", views.quarantined, name="quarantined"),
