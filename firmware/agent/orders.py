@@ -124,6 +124,14 @@ def open_order(raw: bytes, cloud_public_key: bytes, kid: bytes) -> Order:
     return order
 
 
+def stored_order(raw: bytes) -> Order:
+    """The order that open_order once accepted and the unit's own flash kept; raises OrderRefused when it is damaged."""
+    try:
+        return Order(raw, _fields(cbor.decode(cbor.decode(raw[1:])[2])))
+    except (cbor.CborError, TypeError, IndexError):
+        raise OrderRefused("malformed")  # noqa: B904  MicroPython keeps no cause
+
+
 class Assembler:
     """Puts the chunks of one order together; a chunk that does not continue the last one starts anew or is dropped."""
 

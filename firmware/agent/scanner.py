@@ -41,10 +41,14 @@ class Scanner:
         self._repeats = 0
 
     def feed(self, chunk: bytes, now_ms: int) -> "list[Read]":
-        """Reads that chunk completed, oldest first."""
-        reads = self.idle(now_ms)
-        if chunk:
-            self._last_byte_ms = now_ms
+        """Reads that chunk completed, oldest first. An empty chunk says that the line is silent.
+
+        Bytes that waited while the unit was busy are no silence: only a line found empty can be silent.
+        """
+        if not chunk:
+            return self._silence(now_ms)
+        self._last_byte_ms = now_ms
+        reads: "list[Read]" = []
         for byte in chunk:
             if byte in self._suffix:
                 reads += self._end(WHOLE, now_ms)
@@ -54,8 +58,7 @@ class Scanner:
                 self._overlong = True
         return reads
 
-    def idle(self, now_ms: int) -> "list[Read]":
-        """The read that a silence ended, if any."""
+    def _silence(self, now_ms: int) -> "list[Read]":
         if self._code and now_ms - self._last_byte_ms >= self._idle_ms:
             return self._end(TRUNCATED, now_ms)
         return []

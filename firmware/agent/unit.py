@@ -159,7 +159,7 @@ class Unit:
         if raw is None:
             return
         try:
-            self._procedure.order = orders.open_order(raw, self._cloud_key, self._signer.kid)
+            self._procedure.order = orders.stored_order(raw)
         except orders.OrderRefused:
             self._refused_orders += 1
         self._watch_limits()

@@ -43,6 +43,7 @@ class SensorSource(Protocol):
     """Gives a reading of every channel at one moment."""
 
     channels: Sequence[ChannelSpec]
+    label: str  # where the values come from, for people
 
     def read(self, world_ms: int) -> list[Reading]:
         """One reading per channel, in the order of `channels`."""
@@ -134,6 +135,10 @@ class SensorFaults:
     @property
     def channels(self) -> Sequence[ChannelSpec]:
         return self.source.channels
+
+    @property
+    def label(self) -> str:
+        return self.source.label
 
     def excursion(self, channel: str, shift: int) -> None:
         """Add shift (scaled) to every value of the channel from now on."""

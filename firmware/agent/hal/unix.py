@@ -9,7 +9,6 @@ import os
 import select
 import struct
 import sys
-import termios
 import time
 
 import micropython
@@ -29,8 +28,11 @@ class Bus:
         self._file = open(fd, "r+b")  # noqa: SIM115  as long as the program
 
     def ask(self, op: bytes, argument: int = 0, content: bytes = b"") -> bytes:
-        self._file.write(struct.pack(">BIH", op[0], argument, len(content)) + content)
-        return self._read(struct.unpack(">H", self._read(2))[0])
+        try:
+            self._file.write(struct.pack(">BIH", op[0], argument, len(content)) + content)
+            return self._read(struct.unpack(">H", self._read(2))[0])
+        except OSError:  # the board went away in the middle of the question
+            sys.exit(0)
 
     def _read(self, length: int) -> bytes:
         content = self._file.read(length) if length else b""
@@ -163,10 +165,8 @@ class Hal:
 
 
 def _serial(fd: int) -> "object":
-    """A serial line without a terminal's manners: no echo, no line editing, no signals."""
-    line = open(fd, "r+b")  # noqa: SIM115  as long as the program
-    termios.setraw(fd)
-    return line
+    """A serial line. The board gives it raw: no echo, no line editing, no signals (and never waiting)."""
+    return open(fd, "r+b")
 
 
 def _reading(value: int) -> "object":

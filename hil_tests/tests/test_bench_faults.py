@@ -1,0 +1,243 @@
+"""Bad days of one unit, on the real firmware: power, cable, noise, hostile scans, forged receipts, a full journal."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+import wire
+from hil_tests.bench.nor import BLOCK_BYTES
+from hil_tests.bench.peer import CLOUD_SEED, Peer, provisioned
+from hil_tests.bench.unix_unit import UnixUnit
+from hil_tests.tests.test_bench_batch import (
+    BATCH, NOW_MS, assert_contiguous, cartridge, open_batch, plain, scan,
+)  # fmt: skip
+from wire import RecordType
+
+CUTS = 54
+TORN_BYTES = (0, None, 1, 7, 8, 100, 255)  # None: the operation completes, and then the power goes
+
+
+@contextmanager
+def powered(directory: Path, *, speed: float = 20.0, journal_blocks: int = 64) -> Iterator[UnixUnit]:
+    """A provisioned unit, switched on; at the end its console must be empty and its flash well treated."""
+    provisioned(directory, journal_bytes=journal_blocks * BLOCK_BYTES)
+    settings = {"debounce_ms": "0"}
+    with UnixUnit(directory, speed=speed, journal_bytes=journal_blocks * BLOCK_BYTES, settings=settings) as unit:
+        unit.power_on()
+        yield unit
+        assert unit.console() == "", "the firmware printed something: it crashed"
+        assert unit.board.misuse is None
+
+
+def connect(unit: UnixUnit, now_ms: int | None = NOW_MS) -> Peer:
+    peer = Peer(unit.link_port, kid=wire.decode_record(unit.journal()[0]).kid, now_ms=now_ms)
+    peer.wait(lambda: bool(peer.hellos), "a hello")
+    return peer
+
+
+def assert_truthful(unit: UnixUnit, peer: Peer) -> None:
+    """What the gateway heard is what the flash holds: the unit never sends a record that it has not saved (W16)."""
+    journal = unit.journal()
+    for seq, raw in peer.records.items():
+        assert journal[seq] == raw
+
+
+def wait_ready_or_off(unit: UnixUnit) -> None:
+    deadline_s = time.monotonic() + 10
+    while unit.is_on and not any(unit.panel()):
+        assert time.monotonic() < deadline_s, "the unit shows nothing"
+        time.sleep(0.002)
+
+
+def test_power_cuts_at_every_flash_operation_of_a_step(tmp_path: Path) -> None:
+    began_s = time.monotonic()
+    with powered(tmp_path) as unit, connect(unit) as peer:
+        open_batch(unit, peer)
+        scan(unit, plain("CT/STEP/START/load"), "Step started")
+        saved = unit.journal()
+        for cut in range(CUTS):
+            unit.power_cut(at_flash_op=1 + cut % 6, torn_bytes=TORN_BYTES[cut % len(TORN_BYTES)])
+            if not unit.is_on:
+                unit.power_on()
+            wait_ready_or_off(unit)
+            for note in range(8):
+                unit.scan(plain(f"CT/NOTE/cut {cut} note {note}"))
+            unit.wait_off()
+            now = unit.journal()
+            assert now[: len(saved)] == saved, f"cut {cut} lost or changed a saved record"
+            saved = now
+        unit.power_on()
+        unit.wait_panel(f"{BATCH} load")
+        unit.wait_panel("> Donor bag")
+        scan(unit, plain("=A99991234567800"), "OK Donor bag")
+        records = assert_contiguous(unit)
+        assert sum(record.type == RecordType.BOOT for record in records) > CUTS // 2
+        assert [record.boot for record in records] == sorted(record.boot for record in records)
+        peer.wait(lambda: peer.next_seq() >= len(records), "everything")
+        assert_truthful(unit, peer)
+    assert time.monotonic() - began_s < 600  # a hang, not a speed limit
+
+
+def test_lost_acks_cost_resends_and_nothing_else(tmp_path: Path) -> None:
+    with powered(tmp_path) as unit, connect(unit) as peer:
+        peer.wait(lambda: peer.next_seq() >= 3, "the first records")
+        peer.acks = False
+        scan(unit, plain("CT/BADGE/OP-1"), "Welcome OP-1")
+        hellos = len(peer.hellos)
+        peer.wait(lambda: len(peer.arrivals) > len(peer.records), "a resend")
+        peer.wait(lambda: len(peer.hellos) > hellos, "a new hello after three silent resends")
+        peer.acks = True
+        unit.wait_panel("relayed")
+        assert_truthful(unit, peer)
+
+
+def test_noise_on_the_line_both_ways(tmp_path: Path) -> None:
+    dice = random.Random(7)  # noqa: S311  a repeatable bad line
+    with powered(tmp_path) as unit, connect(unit) as peer:
+        scan(unit, plain("CT/BADGE/OP-1"), "Welcome OP-1")
+        unit.board.to_gateway = unit.board.to_unit = lambda chunk: _flip(chunk, dice)
+        for note in range(12):
+            unit.noise(dice.randbytes(dice.randrange(1, 300)))
+            unit.noise(b"\xff" * 1500 + b"\0")  # longer than any frame
+            unit.scan(plain(f"CT/NOTE/note {note}"))
+        unit.board.to_gateway = unit.board.to_unit = None
+        peer.wait(lambda: sum(record.type == RecordType.COMMENT for record in peer.decoded()) == 12, "all notes")
+        assert_truthful(unit, peer)
+
+
+def _flip(chunk: bytes, dice: random.Random) -> bytes:
+    flipped = bytearray(chunk)
+    if dice.random() < 0.3:
+        flipped[dice.randrange(len(flipped))] ^= 1 << dice.randrange(8)
+    return bytes(flipped)
+
+
+def test_unplugging_hangs_up_and_plugging_brings_a_new_port(tmp_path: Path) -> None:
+    with powered(tmp_path) as unit, connect(unit) as peer:
+        before = Path(unit.link_port).resolve()
+        unit.unplug_link()
+        peer.wait(lambda: peer.hung_up, "the hang-up")
+        assert not Path(unit.link_port).exists()
+        scan(unit, plain("CT/BADGE/OP-1"), "Welcome OP-1", "saved")
+        unit.plug_link()
+        assert Path(unit.link_port).exists()
+        with connect(unit) as again:
+            again.wait_types(RecordType.GENESIS, RecordType.OPERATOR)
+        assert before.name
+
+
+def test_hostile_scans_do_nothing_but_be_recorded(tmp_path: Path) -> None:
+    with powered(tmp_path) as unit:
+        scan(unit, plain("CT/BADGE/OP-1"), "Welcome OP-1")
+        hostile = [
+            b"\x03\x03\x04", b"]d1CT/NOTE/\x03\x04\x1b[2J", b"\x00\x01\x02", b"\xff\xfe\xfd", b"]d1" + b"A" * 4096,
+            b"]d2" + bytes(range(14, 256)), b"]d1CT/STEP/START/\x00", b"]d1CT/QTY/a/used/1e9/mL", b"]d1CT/", b"]",
+        ]  # fmt: skip
+        for code in hostile:
+            unit.scan(code + b"\r\n")
+        unit.scan(b"]d1half a code")  # and then silence
+        unit.wait_until(lambda _lines: b"half a code" in unit.journal()[-1], "the half code's record")
+        scan(unit, plain("CT/NOTE/still here"), "Note recorded")
+        scans = [record.body for record in assert_contiguous(unit) if isinstance(record.body, wire.Scan)]
+        assert [bytes(found.raw) for found in scans][:3] == [
+            b"\x03\x03\x04", b"CT/NOTE/\x03\x04\x1b[2J", b"\x00\x01\x02",
+        ]  # fmt: skip
+        assert scans[4].raw == b"A" * 400
+        assert [scans[4].reason, scans[-1].reason] == ["unreadable", "truncated"]
+        assert len(scans) == len(hostile) + 1
+
+
+def test_only_a_true_receipt_moves_the_archive(tmp_path: Path) -> None:
+    with powered(tmp_path) as unit, connect(unit) as peer:
+        peer.wait(lambda: peer.next_seq() >= 3, "the first records")
+        peer.receipt(1, seed=bytes(32))
+        peer.receipt(1, digest=bytes(32))
+        peer.send(wire.ReceiptFrame(wire.sign_receipt(CLOUD_SEED, b"elsewher", 1, bytes(32), 1)))
+        peer.send(wire.ReceiptFrame(b"\xd2rubbish"))
+        scan(unit, plain("CT/BADGE/OP-1"), "Welcome OP-1")
+        peer.send(wire.Who())
+        hellos = len(peer.hellos)
+        peer.wait(lambda: len(peer.hellos) > hellos, "a hello")
+        assert peer.hellos[-1].oldest == 0
+        peer.receipt(1)
+        peer.wait(lambda: _asked_oldest(peer) == 2, "the archive to move")
+
+
+def _asked_oldest(peer: Peer) -> int:
+    peer.send(wire.Who())
+    time.sleep(0.05)
+    return peer.hellos[-1].oldest
+
+
+def test_a_full_journal_refuses_aloud_and_goes_on_after_a_receipt(tmp_path: Path) -> None:
+    with powered(tmp_path, journal_blocks=8, speed=1.0) as unit, connect(unit) as peer:
+        scan(unit, plain("CT/BADGE/OP-1"), "Welcome OP-1")
+        for note in range(200):
+            unit.scan(plain(f"CT/NOTE/{'x' * 150} {note}"))
+            if unit.panel()[0] == "JOURNAL FULL":
+                break
+            time.sleep(0.02)
+        unit.wait_panel("JOURNAL FULL")
+        unit.scan(plain("CT/NOTE/lost"))
+        before = unit.journal()
+        peer.wait(lambda: peer.next_seq() == len(before), "everything")
+        peer.receipt(len(before) - 1)
+        unit.wait_until(lambda lines: lines[0] != "JOURNAL FULL", "room")
+        scan(unit, plain("CT/NOTE/again"), "Note recorded")
+        peer.wait_types(RecordType.LOSS)
+        loss = next(record.body for record in peer.decoded() if isinstance(record.body, wire.Loss))
+        assert loss.what == "scans"
+        assert loss.count >= 1
+        # The ring has been round: the state must outlive the records that it came from.
+        unit.power_cut()
+        unit.power_on()
+        scan(unit, plain("CT/NOTE/signed in as before"), "Note recorded")
+        assert peer.decoded()[-1].operator == "OP-1"
+
+
+def test_three_hundred_records_in_160_kb(tmp_path: Path) -> None:
+    with powered(tmp_path, speed=60.0, journal_blocks=40) as unit, connect(unit) as peer:
+        open_batch(unit, peer)
+        scan(unit, plain("CT/STEP/START/load"), "Step started")
+        for turn in range(280):
+            unit.scan(cartridge(f"C{turn:04d}", "251231") if turn % 2 else plain(f"CT/NOTE/turn {turn}"))
+            if turn % 40 == 39:
+                peer.wait(lambda wanted=turn: peer.next_seq() > wanted, f"record {turn}")
+                peer.receipt(peer.next_seq() - 1)
+        peer.wait(lambda: peer.next_seq() >= 300, "300 records", timeout_s=60)
+        scan(unit, plain("CT/BATCH/ABORT/soak"), "Batch aborted")
+        peer.wait_types(RecordType.BATCH_CLOSE)
+        close = peer.decoded()[-1].body
+        assert isinstance(close, wire.BatchClose)
+        assert sum(close.counts.values()) == peer.decoded()[-1].seq - close.first_seq
+        peer.wait(lambda: bool(peer.statuses), "a status")
+        assert peer.statuses[-1].counters["heap_free"] > 8_000
+
+
+def test_a_unit_without_configuration_says_so(tmp_path: Path) -> None:
+    with UnixUnit(tmp_path, journal_bytes=8 * BLOCK_BYTES) as unit:
+        unit.power_on()
+        unit.wait_panel("NOT ENROLLED")
+
+
+@pytest.mark.parametrize("key", [bytes(32), b"\x01" + bytes(31)])
+def test_a_wrong_cloud_key_stops_the_unit_aloud(tmp_path: Path, key: bytes) -> None:
+    with pytest.raises(RuntimeError, match="no genesis"):
+        UnixUnit.provision(tmp_path, cloud_public_key=key, journal_bytes=8 * BLOCK_BYTES)
+
+
+def test_the_private_key_is_made_on_the_unit(tmp_path: Path) -> None:
+    first, _ = provisioned(tmp_path / "a", journal_bytes=8 * BLOCK_BYTES)
+    second, _ = provisioned(tmp_path / "b", journal_bytes=8 * BLOCK_BYTES)
+    assert hashlib.sha256(first).digest() != hashlib.sha256(second).digest()
+    with UnixUnit(tmp_path / "a", journal_bytes=8 * BLOCK_BYTES) as unit:
+        unit.power_on()
+        unit.wait_panel("Scan your BADGE")
+        assert unit.journal()[0] == first
