@@ -233,7 +233,8 @@ class Desk:
                 self.counters["receipts_refused"] += 1
                 log.warning("receipt_refused", code=error.code, text=f"{error}; nothing was deleted")
                 continue
-            covered = self.spool.cover(receipt, self.clock.now_ms())
+            published_thru = self.uplink.lane(receipt.kid).published_thru if self.spool.knows(receipt.kid) else None
+            covered = self.spool.cover(receipt, self.clock.now_ms(), published_thru)
             self._cloud_spoke(now_ms)
             if not covered.matched:
                 self.counters["receipts_unmatched"] += 1

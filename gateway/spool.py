@@ -251,12 +251,14 @@ class Spool:
         found = self._first("SELECT raw FROM orders WHERE kid = ?", kid)
         return None if found is None else found[0]
 
-    def cover(self, receipt: Receipt, now_ms: int) -> Covered:
+    def cover(self, receipt: Receipt, now_ms: int, published_thru: int | None = None) -> Covered:
         """Let go of what a verified receipt covers (W41). Opens its own transactions.
 
         The digest of our own record at the receipt's seq must be the receipt's; from there each record names its
         predecessor's digest, so the walk downwards knows which copy of every seq is the archived one. Another
-        copy is set aside, never deleted. Below a hole the receipt still covers a seq that has one copy only.
+        copy is set aside, never deleted. Below a hole nothing can be compared; the receipt still covers a seq that
+        has one copy only. published_thru: rows above it were never sent; those that are not provably the archived
+        record stay until they were, because two records at one position are for the cloud to judge.
         """
         stream = self.stream(receipt.kid)
         if stream is not None and receipt.seq < stream.archived_seq:
@@ -282,10 +284,15 @@ class Spool:
                     expected = expected if seq == position else None
                     genuine = _genuine(copies, expected)
                     for copy in copies:
-                        if copy is genuine:
+                        sent = published_thru is None or copy.row <= published_thru
+                        if copy is genuine and (sent or expected is not None):
                             self._delete(copy.row, receipt.kid)
                             gone.append(copy.row)
-                        elif self._set_aside(copy.row, receipt.kid, now_ms, NOT_ARCHIVED):
+                        elif (
+                            copy is not genuine
+                            and sent
+                            and self._set_aside(copy.row, receipt.kid, now_ms, NOT_ARCHIVED)
+                        ):
                             gone.append(copy.row)
                             set_aside += 1
                     position, expected = seq - 1, _prev_of(genuine)

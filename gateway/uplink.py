@@ -57,7 +57,7 @@ class Lane:
     under_way: set[int] = field(default_factory=set)
     resend_at_ms: int | None = None
     silent: int = 0
-    published: int = 0
+    published_thru: int = 0  # highest row that was handed to the broker since this process began
 
 
 class Uplink:
@@ -146,7 +146,7 @@ class Uplink:
             lane = self._lanes[ask.kid]
             lane.after_row = rows[-1]
             lane.under_way.update(rows)
-            lane.published += len(rows)
+            lane.published_thru = max(lane.published_thru, rows[-1])
             if lane.resend_at_ms is None:
                 lane.resend_at_ms = self._resend_at(lane, now_ms)
 

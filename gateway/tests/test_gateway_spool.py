@@ -296,6 +296,20 @@ def test_altered_and_second_copies_leave_only_by_being_set_aside(tmp_path: Path,
     assert found == [(altered, "the cloud archived another record at this position")]
 
 
+def test_a_second_copy_that_the_cloud_never_saw_stays_until_it_was_sent(tmp_path: Path, records: Records) -> None:
+    spool = open_spool(tmp_path)
+    second = records.sign(5, FIRST_PREV, "equivocation")
+    keep_all(spool, records.kid, records.records)
+    keep_all(spool, records.kid, [second], first=5)
+    assert spool.cover(receipt_of(records, 9), 5, published_thru=30).set_aside == 0
+    assert held(spool, records.kid) == [second, *records.records[10:]]
+    assert spool.cover(receipt_of(records, 12), 5, published_thru=30).matched
+    assert held(spool, records.kid) == [second, *records.records[13:]]
+    keep_all(spool, records.kid, [records.records[5]], first=5)  # sent again by the unit
+    assert spool.cover(receipt_of(records, 14), 5, published_thru=32).set_aside == 2  # which is which cannot be said
+    assert held(spool, records.kid) == records.records[15:]
+
+
 def test_a_row_that_was_altered_in_place_does_not_pass_for_its_record(tmp_path: Path, records: Records) -> None:
     spool = open_spool(tmp_path)
     keep_all(spool, records.kid, records.records[:3])
