@@ -163,6 +163,14 @@ def test_signature_invalid_while_only_the_altered_copy_is_there() -> None:
     assert (report.complete, report.authentic) == (True, True)
 
 
+def test_an_altered_copy_is_resolved_by_its_own_record_whatever_else_is_missing() -> None:
+    unit = good_batch()
+    unit.records.pop(6)
+    fold = fold_of(unit.records)
+    fold.refused(RefusedCopy(bytes([9]) * 32, "altered", KID, unit.records[3].seq, BATCH, LATER_MS))
+    assert [item.state for item in found(fold.report(LATER_MS), "signature_invalid")] == [RESOLVED]
+
+
 def test_a_copy_without_a_readable_position_is_open_until_the_batch_is_whole() -> None:
     unit = good_batch()
     lost = unit.records.pop(6)
@@ -776,7 +784,24 @@ def test_samples_recorded_after_a_step_began_are_cut_at_its_start() -> None:
         unit.wait(30)
         unit.samples([3700] * 30 + [2000] * 30)
 
-    assert report_of(good_batch(culture=culture)).exceptions == ()
+    plan = replace(PLAN, recipe=replace(RECIPE, parameters=(replace(RECIPE.parameters[0], delay_ms=0),)))
+    assert report_of(good_batch(culture=culture), plan).exceptions == ()
+
+
+def test_a_limit_between_two_values_of_a_coarse_channel() -> None:
+    def culture(unit: Unit) -> None:
+        unit.channels_seq = unit.say(Channels((Channel("temperature", "Cel", 0, 0, 60, None, None),))).seq
+        unit.step("culture", StepAction.START)
+        unit.measure(2, 37)
+        unit.measure(2, 38)
+        unit.measure(2, 36)
+        unit.step("culture", StepAction.DONE)
+
+    report = report_of(good_batch(culture=culture))
+    assert [(one.side, one.peak) for one in report.excursions if one.band == "action"] == [
+        ("high", "38"),
+        ("low", "36"),
+    ]
 
 
 def test_sensor_gap_within_a_boot() -> None:

@@ -1,6 +1,7 @@
 """Promises of the fold: order and repetition do not matter, gaps are exact, nothing authentic makes it fail."""
 
 import json
+from dataclasses import replace
 from functools import cache
 
 from hypothesis import given, settings
@@ -180,7 +181,7 @@ def test_a_fold_goes_on_behind_a_hole_without_starting_again() -> None:
         unit.say(Heartbeat(300_000))
     fold = fold_of(unit.records)
     fold.report(NOW_MS)
-    ahead = fold._ahead
+    settled, ahead = fold._settled, fold._ahead
     fold.add(entry_of(unit.say(Heartbeat(300_000))))
     fold.report(NOW_MS)
     assert ahead is not None
@@ -188,6 +189,24 @@ def test_a_fold_goes_on_behind_a_hole_without_starting_again() -> None:
     fold.add(entry_of(lost))
     fold.report(NOW_MS)
     assert fold._ahead is None
+    assert fold._settled is settled
+
+
+def test_a_record_that_came_two_ways_counts_as_it_came_first() -> None:
+    records = good_batch().records
+    first = [entry_of(record) for record in records]
+    second = [replace(entry, gateway="GW-2", received_ms=entry.received_ms + 10**7) for entry in first]
+    reports = set()
+    for entries in ([*first, *second], [*second, *first]):
+        fold = BatchFold(PLAN)
+        for number, entry in enumerate(entries):
+            fold.add(entry)
+            if number == len(first):
+                fold.report(NOW_MS)
+        report = fold.report(NOW_MS)
+        assert report.exceptions == ()
+        reports.add(report.to_bytes())
+    assert len(reports) == 1
 
 
 # Anything a unit may sign
