@@ -10,7 +10,7 @@ from cloud.ledger.models import Unit, UnitKey
 
 
 class Recipe(models.Model):
-    """One version of a recipe: the TOML bytes and their SHA-256. Append-only. Format: cloud/domain/RECIPES.md."""
+    """One version of a recipe: the TOML bytes and their SHA-256. Append-only. Format: cloud/RECIPES.md."""
 
     recipe = models.CharField(max_length=32)
     version = models.BigIntegerField()
