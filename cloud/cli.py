@@ -8,6 +8,7 @@ import functools
 import json
 import re
 import secrets
+import socket
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -163,6 +164,7 @@ def web(
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen at.")] = 8000,
 ) -> None:
     """Serve the pages and the JSON API."""
+    _check_port(host, port)
     logs.configure()
     uvicorn.run("cloud.asgi:application", host=host, port=port, log_config=None, lifespan="off")
 
@@ -368,6 +370,19 @@ def bench(as_json: AsJson = False) -> None:
     measured = bench_rows(_config().cloud_state)
     lines = [f"{row['name']}: {row['value']} {row['unit']}, {row['ratio']} of libsodium alone" for row in measured]
     _show(measured, as_json, "\n".join(lines))
+
+
+def _check_port(host: str, port: int) -> None:
+    """Say what is wrong with the address before a server tries it in its own words."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except OSError as error:
+        raise RefusalError(
+            f"Cannot listen at {host}:{port} ({error.strerror}); choose another --host or --port."
+        ) from error
 
 
 def _codes(pairs: Sequence[str]) -> dict[str, str]:

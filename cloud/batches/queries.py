@@ -123,7 +123,7 @@ class StreamRow:
     epoch: int
     archived_thru: int
     highest_seq: int
-    records: int
+    records: int  # positions held
     received_ms: int | None
     open_gaps: tuple[GapRow, ...]
     quarantined: int
@@ -234,7 +234,9 @@ def units() -> list[UnitRow]:
 def streams() -> list[StreamRow]:
     """Every enrolled stream, by unit and epoch."""
     heads = {bytes(head.kid): head for head in StreamHead.objects.all()}
-    counts = {bytes(row["kid"]): row["n"] for row in LedgerRecord.objects.values("kid").annotate(n=Count("id"))}
+    missing: dict[bytes, list[Gap]] = {}
+    for gap in Gap.objects.filter(filled_ms=None).order_by("first"):
+        missing.setdefault(bytes(gap.kid), []).append(gap)
     refused = {
         bytes(row["kid"]): row["n"]
         for row in Quarantine.objects.exclude(kid=None).values("kid").annotate(n=Count("id"))
@@ -243,7 +245,7 @@ def streams() -> list[StreamRow]:
     rows = []
     for key in UnitKey.objects.select_related("unit").order_by("unit__name", "epoch"):
         kid = bytes(key.kid)
-        head = heads.get(kid)
+        head, gaps_now = heads.get(kid), missing.get(kid, [])
         rows.append(
             StreamRow(
                 unit=key.unit.name,
@@ -251,9 +253,9 @@ def streams() -> list[StreamRow]:
                 epoch=key.epoch,
                 archived_thru=head.archived_thru if head else -1,
                 highest_seq=head.highest_seq if head else -1,
-                records=counts.get(kid, 0),
+                records=head.highest_seq + 1 - sum(gap.last - gap.first + 1 for gap in gaps_now) if head else 0,
                 received_ms=head.received_ms if head else None,
-                open_gaps=tuple(_gap_row(gap) for gap in Gap.objects.filter(kid=kid, filled_ms=None).order_by("first")),
+                open_gaps=tuple(_gap_row(gap) for gap in gaps_now),
                 quarantined=refused.get(kid, 0),
                 revoked_from_seq=key.revoked_from_seq,
             )

@@ -8,7 +8,6 @@ import time
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 import structlog
 from django.db import DatabaseError
@@ -28,6 +27,8 @@ MEMORY_BATCHES = 64  # folds kept; an older one is made again from the ledger wh
 BUSY_PAUSE_S = 2.0  # while messages wait, reports are made at most this often
 DEADLINE_S = 10.0  # deadlines of running batches are looked at this often
 FINAL_STATES = ("closed", "aborted")
+
+Ranges = dict[int, tuple[str, Range | None]]  # the batches of a stream: name and range by primary key
 
 log = structlog.get_logger("cloud.reports")
 
@@ -159,21 +160,14 @@ class _Followed:
         )
 
 
-@dataclass
-class _Stream:
-    """The batches of one stream: name and range by primary key, as of the last look; and the key's revocation."""
-
-    ranges: dict[int, tuple[str, Range | None]]
-    revoked_from_seq: int | None
-
-
 class Reconciler:
     """Routes what was committed to the folds of its batches. Lives in the ingest worker's thread."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._followed: OrderedDict[int, _Followed] = OrderedDict()
-        self._streams: dict[bytes, _Stream] = {}
+        self._streams: dict[bytes, Ranges] = {}
+        self._revoked: dict[bytes, int | None] = {}
         self._newest_batch = 0
         self._evaluated_s = self._deadlines_s = float("-inf")
 
@@ -184,7 +178,7 @@ class Reconciler:
             by_kid.setdefault(arrived.record.kid, []).append(arrived)
         for kid, records in by_kid.items():
             stream = self._stream(kid, fresh=self._moves_a_range(kid, records))
-            for batch_id, (name, covered) in stream.ranges.items():
+            for batch_id, (name, covered) in stream.items():
                 self._feed(batch_id, name, covered, records)
             self._feed_abroad(kid, records)
         for refused in committed.refused:
@@ -213,18 +207,17 @@ class Reconciler:
     def _moves_a_range(self, kid: bytes, records: Iterable[Arrived]) -> bool:
         if kid not in self._streams:
             return True
-        known = {name for name, covered in self._streams[kid].ranges.values() if covered is not None}
+        known = {name for name, covered in self._streams[kid].values() if covered is not None}
         bounds = (RecordType.BATCH_OPEN, RecordType.BATCH_CLOSE)
         return any(
             arrived.record.type in bounds or (arrived.record.batch is not None and arrived.record.batch not in known)
             for arrived in records
         )
 
-    def _stream(self, kid: bytes, fresh: bool) -> _Stream:
+    def _stream(self, kid: bytes, fresh: bool) -> Ranges:
         if fresh or kid not in self._streams:
             batches = Batch.objects.select_related("key").filter(key__kid=kid)
-            revoked = UnitKey.objects.filter(kid=kid).values_list("revoked_from_seq", flat=True).first()
-            self._streams[kid] = _Stream({batch.pk: (batch.batch, range_of(batch)) for batch in batches}, revoked)
+            self._streams[kid] = {batch.pk: (batch.batch, range_of(batch)) for batch in batches}
         return self._streams[kid]
 
     def _feed(self, batch_id: int, name: str, covered: Range | None, records: Iterable[Arrived]) -> None:
@@ -244,7 +237,7 @@ class Reconciler:
 
     def _feed_abroad(self, kid: bytes, records: Iterable[Arrived]) -> None:
         """Records that name a batch which was ordered from another unit."""
-        own = {name for name, _ in self._streams[kid].ranges.values()}
+        own = {name for name, _ in self._streams[kid].values()}
         for arrived in records:
             name = arrived.record.batch
             if name is None or name in own:
@@ -280,7 +273,7 @@ class Reconciler:
             self._stream(claim.kid, fresh=False)
         named = Batch.objects.filter(batch=claim.batch).values_list("pk", flat=True) if claim.batch else ()
         stream = self._streams.get(claim.kid) if claim.kid is not None else None
-        held = stream.ranges.items() if stream is not None and claim.seq is not None else ()
+        held = stream.items() if stream is not None and claim.seq is not None else ()
         reached = {
             key for key, (_, covered) in held if covered and claim.seq is not None and _within(covered, claim.seq)
         }
@@ -304,12 +297,11 @@ class Reconciler:
                 self._follow(batch.pk, covered)
 
     def _notice_revocations(self) -> None:
-        for kid, revoked in UnitKey.objects.values_list("kid", "revoked_from_seq"):
-            stream = self._streams.get(bytes(kid))
-            if stream is None or stream.revoked_from_seq == revoked:
-                continue
-            stream.revoked_from_seq = revoked
-            for batch_id, (_, covered) in stream.ranges.items():
+        now = {bytes(kid): seq for kid, seq in UnitKey.objects.values_list("kid", "revoked_from_seq")}
+        changed = {kid for kid in now if kid in self._revoked and self._revoked[kid] != now[kid]}
+        self._revoked = now
+        for kid in changed:
+            for batch_id, (_, covered) in self._stream(kid, fresh=True).items():
                 self._follow(batch_id, covered)
 
     def _store(self, batch_id: int, followed: _Followed) -> None:
@@ -334,5 +326,7 @@ def _is_current(batch: Batch, covered: Range | None) -> bool:
     if stored is None or stored.state not in FINAL_STATES or not stored.complete:
         return False
     if stored.report.get("rules_version") != RULES_VERSION:
+        return False
+    if batch.key.revoked_ms is not None and batch.key.revoked_ms >= stored.updated_ms:
         return False
     return stored.folded == records_of(batch).count() + refused_copies(batch, covered).count()

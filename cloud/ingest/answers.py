@@ -7,12 +7,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
+from django.db import connection
 from django.db.models import F
 
 from cloud.batches.orders import pending_orders
 from cloud.ingest.streams import digests_at_head, receiptable
 from cloud.ingest.wants import Range
-from cloud.ledger.models import Gap, Quarantine, StreamHead, UnitKey
+from cloud.ledger.models import LARGEST_NUMBER, Gap, StreamHead, UnitKey
 from wire import Topics, Want, encode_orders, encode_receipts, encode_wants, sign_receipt
 
 RECEIPTS_PER_MESSAGE = 200  # of at most 256 bytes: below the 65 536 bytes of a message
@@ -20,6 +21,13 @@ WANTS_PER_MESSAGE = 500
 ORDERS_PER_MESSAGE = 15  # of at most 4096 bytes
 REFUSED_AHEAD = 256  # a refused copy further ahead of its stream than this is no reason to ask for anything
 TAIL_RECORDS = 256  # how far beyond the highest seq a silent stream is asked for
+
+_REFUSED_AHEAD = (
+    "SELECT refused.kid, refused.seq FROM ledger_unitkey AS enrolled"
+    " JOIN ledger_quarantine AS refused ON refused.kid = enrolled.kid"
+    " LEFT JOIN ledger_streamhead AS head ON head.kid = enrolled.kid"
+    " WHERE refused.seq > coalesce(head.highest_seq, -1) AND refused.seq <= coalesce(head.highest_seq, -1) + %s"
+)
 
 Place = tuple[str, str]  # site, gateway
 Item = TypeVar("Item")
@@ -71,13 +79,14 @@ def orders(root: str) -> list[Answer]:
 
 def missing_ranges(silent: Sequence[bytes]) -> set[Range]:
     """What is worth asking for: holes, refused copies just ahead of their stream, and tails of silent streams."""
-    heads = {bytes(head.kid): head.highest_seq for head in StreamHead.objects.all()}
     wanted = {(bytes(gap.kid), gap.first, gap.last) for gap in Gap.objects.filter(filled_ms=None)}
-    for kid in UnitKey.objects.values_list("kid", flat=True):
-        highest = heads.get(bytes(kid), -1)
-        ahead = Quarantine.objects.filter(kid=kid, seq__gt=highest, seq__lte=highest + REFUSED_AHEAD)
-        wanted |= {(bytes(kid), seq, seq) for seq in ahead.values_list("seq", flat=True) if seq is not None}
-    return wanted | {(kid, heads.get(kid, -1) + 1, heads.get(kid, -1) + TAIL_RECORDS) for kid in silent}
+    with connection.cursor() as cursor:
+        cursor.execute(_REFUSED_AHEAD, [REFUSED_AHEAD])
+        wanted |= {(bytes(kid), seq, seq) for kid, seq in cursor}
+    ends = dict(StreamHead.objects.filter(kid__in=silent).values_list("kid", "highest_seq"))
+    return wanted | {
+        (bytes(kid), end + 1, end + TAIL_RECORDS) for kid, end in ends.items() if end + TAIL_RECORDS <= LARGEST_NUMBER
+    }
 
 
 def wants(root: str, due: Sequence[Range], places: Mapping[bytes, set[Place]]) -> list[Answer]:

@@ -28,7 +28,7 @@ class Claim:
 def claim_of(raw: bytes, record: Record | None) -> Claim:
     """The claim of a record that decoded but was refused, or of bytes that did not decode."""
     if record is not None:
-        return Claim(record.kid, record.seq if record.seq <= LARGEST_NUMBER else None, record.batch)
+        return Claim(record.kid, record.seq, record.batch)
     if len(raw) > MAX_RECORD_BYTES:
         return Claim()
     try:

@@ -127,7 +127,7 @@ class _Ledger:
         return frozenset(prev for _, prev in self._held(kid, seq))
 
     def _held(self, kid: bytes, seq: int) -> list[tuple[bytes, bytes]]:
-        if seq > LARGEST_NUMBER:
+        if seq > LARGEST_NUMBER:  # the successor of the last position there is
             return []
         number = seq // WINDOW_SEQS
         if (kid, number) not in self._windows:
@@ -151,7 +151,7 @@ def _entries(message: Message, now_ms: int, committed: Committed) -> list[_Entry
         )
         _quarantine_payload(message, "unreadable_message", sentence, now_ms, committed)
         return []
-    return [_Entry(message, min(arrival_ms, LARGEST_NUMBER), raw) for arrival_ms, raw in records]
+    return [_Entry(message, arrival_ms, raw) for arrival_ms, raw in records]
 
 
 def _store(judged: Sequence[tuple[_Entry, Judged]], ledger: _Ledger, now_ms: int, committed: Committed) -> None:
@@ -160,30 +160,18 @@ def _store(judged: Sequence[tuple[_Entry, Judged]], ledger: _Ledger, now_ms: int
     accepted: list[tuple[_Entry, Judged, Record]] = []
     for entry, judgement in judged:
         record = judgement.record
-        too_large = _too_large(record) if record is not None else None
-        if too_large is not None:
-            sentence = f"The record's {too_large} is 2^63 or more, which no ledger column holds. Inspect the unit."
-            _quarantine(entry, judgement.record, "wrong_shape", sentence, now_ms, committed)
-        elif judgement.accepted and record is not None:
+        if record is None or not (judgement.accepted or judgement.finding is Finding.DUPLICATE):
+            _refuse(entry, judgement, now_ms, committed)
+            continue
+        _note_heard(entry.message, record, committed)
+        if judgement.accepted:
             accepted.append((entry, judgement, record))
             _note_position(record, ledger, new, doubled)
-        elif judgement.finding is not Finding.DUPLICATE:
-            _refuse(entry, judgement, now_ms, committed)
-        if record is not None and too_large is None and (judgement.accepted or judgement.finding is Finding.DUPLICATE):
-            _note_heard(entry.message, record, committed)
     _insert(accepted, ledger, now_ms, committed)
     for kid, positions in new.items():
         key = ledger.key(kid)
         assert key is not None  # nothing of an unknown key was accepted
         advance(key, positions, doubled.get(kid, set()), now_ms)
-
-
-def _too_large(record: Record) -> str | None:
-    for name in ("seq", "boot", "uptime_ms", "time_ms", "uncertainty_ms"):
-        number = getattr(record, name)
-        if number is not None and number > LARGEST_NUMBER:
-            return name
-    return None
 
 
 def _note_position(record: Record, ledger: _Ledger, new: dict[bytes, set[int]], doubled: dict[bytes, set[int]]) -> None:
@@ -248,15 +236,8 @@ def _row(arrived: Arrived, finding: Finding) -> tuple[bytes | int | str | None, 
 def _refuse(entry: _Entry, judgement: Judged, now_ms: int, committed: Committed) -> None:
     reason = REASONS.get(judgement.finding) or judgement.detail.partition(":")[0]
     sentence = f"{judgement.detail}. {NEXT_STEPS[judgement.finding]}"
-    _quarantine(entry, judgement.record, reason, sentence, now_ms, committed)
-
-
-def _quarantine(
-    entry: _Entry, record: Record | None, reason: str, sentence: str, now_ms: int, committed: Committed
-) -> None:
-    _keep_aside(
-        entry.raw, entry.message, entry.arrival_ms, reason, sentence, claim_of(entry.raw, record), now_ms, committed
-    )
+    claim = claim_of(entry.raw, judgement.record)
+    _keep_aside(entry.raw, entry.message, entry.arrival_ms, reason, sentence, claim, now_ms, committed)
 
 
 def _quarantine_payload(message: Message, reason: str, sentence: str, now_ms: int, committed: Committed) -> None:

@@ -76,8 +76,12 @@ class Worker:
                 if group:
                     self.handle(group)
                 self._upkeep(busy=not self._deliveries.empty())
-            except OperationalError as error:
-                self._say_database(error)
+            except Exception as error:  # what was committed stays; what was not answered is sent again
+                if isinstance(error, OperationalError):
+                    self._say_database(error)
+                else:
+                    log.exception("worker_failed")
+                self._reconciler = Reconciler(self._clock)  # it may have missed records: start over from the ledger
                 self.stopping.wait(FIRST_RETRY_S)
         connection.close()
 
@@ -93,13 +97,14 @@ class Worker:
         self._reconciler.follow(committed)
 
     def _take(self) -> list[Delivery]:
+        group: list[Delivery] = []
         try:
-            group = [self._deliveries.get(timeout=IDLE_S)]
+            group.append(self._deliveries.get(timeout=IDLE_S))
             while len(group) < GROUP_MESSAGES:
                 group.append(self._deliveries.get_nowait())
         except queue.Empty:
             pass
-        return group if "group" in locals() else []
+        return group
 
     def _commit(self, messages: list[Message]) -> Committed | None:
         """The committed group; None when stopping came first. Retries while the database refuses."""

@@ -2,8 +2,7 @@
 
 LedgerRecord and Quarantine are append-only: SQL triggers refuse UPDATE and DELETE (migration 0002). StreamHead and Gap
 are derived from the ledger and change. Formats: wire/SPEC.md. Times are milliseconds since 1970-01-01T00:00Z. A kid is
-8 bytes, a digest 32 (SHA-256). Numbers are signed 64-bit here; ingest refuses a record with a number of 2^63 or more
-(see ingest/rows.py).
+8 bytes, a digest 32 (SHA-256). Numbers fit in a signed 64-bit column (SPEC W8).
 """
 
 from django.db import models
