@@ -71,8 +71,8 @@ class Stage:
             user = together.submit(self.cloud.ask, "user", "add", self.login.name, "--role", "qa")
             recipe.result()
             self.login = Login(self.login.name, user.result()["password"])
-        for unit, record in genesis.items():
-            self._enrol(unit, record)
+            for enrolled in [together.submit(self._enrol, unit, record) for unit, record in genesis.items()]:
+                enrolled.result()
         self.witness.start()
         self.cloud.ingest.start()
         for name, site in SITES.items():

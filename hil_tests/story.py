@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import FrameType
 
@@ -46,22 +47,20 @@ class Story:
 
     def play(self) -> None:
         """All four batches: 1 on U-01, 2 on U-02, 3 and then 4 on U-03, side by side."""
-        for number, unit in ((1, "U-01"), (2, "U-02"), (3, "U-03")):
-            self._order(self._materials[number], unit)
+        first, second, third, fourth = self._materials.values()
         together = [
-            _Scene(lambda: self.good(self._materials[1], "U-01"), self._stopping),
-            _Scene(lambda: self._with_faults(self._materials[2], "U-02"), self._stopping),
-            _Scene(self._third_and_fourth, self._stopping),
+            _Scene(self._stopping, partial(self.good, first, "U-01")),
+            _Scene(self._stopping, partial(self._with_faults, second, "U-02")),
+            _Scene(
+                self._stopping,
+                partial(self._in_trouble, third, "U-03"),
+                partial(self._with_a_bad_carrier, fourth, "U-03"),
+            ),
         ]
         for scene in together:
             scene.start()
         for scene in together:
             scene.finish()
-
-    def _third_and_fourth(self) -> None:
-        self._in_trouble(self._materials[3], "U-03")
-        self._order(self._materials[4], "U-03")
-        self._with_a_bad_carrier(self._materials[4], "U-03")
 
     def go_on(self) -> None:
         """Good batches, one after the other on each unit in turn, until stopped."""
@@ -72,7 +71,6 @@ class Story:
                 materials = Materials(number, self.stage.shown_ms())
                 if self._stopping.wait(QUIET_S):
                     raise StoryStopped
-                self._order(materials, unit)
                 self.good(materials, unit)
 
     # --- scenes -----------------------------------------------------------------------------------------------------
@@ -205,6 +203,7 @@ class Story:
         self._say(f"{materials.batch} is ordered from {unit}")
 
     def _begin(self, materials: Materials, unit: str) -> Technician:
+        self._order(materials, unit)
         hands = Technician(self.stage.units[unit], pace_s=PACE_S, stopping=self._stopping)
         hands.wait_clock(60)
         hands.sign_in(BADGES[unit])
@@ -278,16 +277,17 @@ class Story:
 
 
 class _Scene(threading.Thread):
-    """One unit's part of the story. When it fails, the others are told to stop."""
+    """One unit's part of the story, one play after the other. When it fails, the others are told to stop."""
 
-    def __init__(self, play: Callable[[], None], stopping: threading.Event) -> None:
+    def __init__(self, stopping: threading.Event, *plays: Callable[[], None]) -> None:
         super().__init__(daemon=True)
-        self._play, self._stopping = play, stopping
+        self._plays, self._stopping = plays, stopping
         self._failure: BaseException | None = None
 
     def run(self) -> None:
         try:
-            self._play()
+            for play in self._plays:
+                play()
         except BaseException as failure:  # handed to whoever waits for the scene
             self._failure = failure
             self._stopping.set()

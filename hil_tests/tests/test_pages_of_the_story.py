@@ -15,7 +15,7 @@ BATCHES = {1: "right", 2: "faults", 3: "trouble", 4: "bad-carrier"}
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
+def chromium() -> Iterator[Browser]:
     path = shutil.which("chromium")
     assert path, "chromium is missing: install it (Debian: apt-get install chromium)"
     with sync_playwright() as playwright:
@@ -25,10 +25,10 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture(params=SCREENS)
-def qa(request: pytest.FixtureRequest, browser: Browser, told: Told) -> Iterator[Page]:
+def qa(request: pytest.FixtureRequest, chromium: Browser, told: Told) -> Iterator[Page]:
     """QA, logged in; whatever the browser complains about fails the test."""
     width, height = SCREENS[request.param]
-    context = browser.new_context(viewport={"width": width, "height": height}, base_url=told.stage.cloud.url)
+    context = chromium.new_context(viewport={"width": width, "height": height}, base_url=told.stage.cloud.url)
     page = context.new_page()
     complaints: list[str] = []
     page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
