@@ -1,8 +1,12 @@
 """Board `unix`: MicroPython's unix port on the simulated board of hil_tests/bench/board.py.
 
-The only file that knows this board. It gives the unit flash, uptime, entropy, two serial lines, sensor readings and a panel, and
-nothing else. The bus to the board is written down in board.py; when it falls silent, the board is gone and the firmware ends.
+The only file that knows this board. It gives the unit flash, uptime, entropy, two serial lines, sensor readings and a
+panel, and nothing else. The bus to the board is written down in board.py; when it falls silent, the board is gone and
+the firmware ends.
 """
+
+# MicroPython's gc, time and micropython have names that CPython's lack.
+# mypy: disable-error-code="attr-defined,import-not-found,no-any-return,comparison-overlap"
 
 import gc
 import os
@@ -12,6 +16,10 @@ import sys
 import time
 
 import micropython
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 READ_BYTES = 512  # of a serial line at once
 BUS_READ_BYTES = 2048
@@ -56,7 +64,7 @@ class Flash:
         self.size = size
 
     def read(self, addr: int, length: int) -> bytes:
-        assert 0 <= addr and addr + length <= self.size
+        assert 0 <= addr <= self.size - length
         content = b""
         while len(content) < length:
             part = min(length - len(content), BUS_READ_BYTES)
@@ -64,11 +72,11 @@ class Flash:
         return content
 
     def program(self, addr: int, content: bytes) -> None:
-        assert 0 <= addr and addr + len(content) <= self.size
+        assert 0 <= addr <= self.size - len(content)
         self._done(self._bus.ask(b"P", self._start + addr, bytes(content)))
 
     def erase(self, addr: int) -> None:
-        assert 0 <= addr and addr + self.block <= self.size
+        assert 0 <= addr <= self.size - self.block
         self._done(self._bus.ask(b"E", self._start + addr))
 
     def _done(self, answer: bytes) -> None:
@@ -90,7 +98,7 @@ class Hal:
         self._poll = select.poll()
         for line in (self._link, self._scanner, self._bus._file):
             self._poll.register(line, select.POLLIN)
-        self._ready: "list[int]" = []
+        self._ready: "list[Any]" = []
         self.settings = _settings(self._bus.ask(b"B").decode())
         self._speed_milli = int(self.settings.get("speed_milli", "1000"))
         slots_bytes = int(self.settings["slots_bytes"])
@@ -137,7 +145,7 @@ class Hal:
     def scanner_read(self) -> bytes:
         return self._read(self._scanner)
 
-    def readings(self, first_uptime_ms: int, interval_ms: int, count: int, channels: int) -> "list[list]":
+    def readings(self, first_uptime_ms: int, interval_ms: int, count: int, channels: int) -> "list[list[Any]]":
         """Sensor values at `count` moments: per moment a list with a value, MISSING or FAULT per channel.
 
         The sensor front end samples by its own timer and keeps its latest readings, so a busy unit loses none.
@@ -156,7 +164,7 @@ class Hal:
         """Bytes left for the interpreter."""
         return gc.mem_free()
 
-    def _read(self, line: "object") -> bytes:
+    def _read(self, line: "Any") -> bytes:
         for ready in self._ready:
             if ready is line:
                 chunk = bytearray(READ_BYTES)
@@ -164,12 +172,12 @@ class Hal:
         return b""
 
 
-def _serial(fd: int) -> "object":
+def _serial(fd: int) -> "Any":
     """A serial line. The board gives it raw: no echo, no line editing, no signals (and never waiting)."""
     return open(fd, "r+b")
 
 
-def _reading(value: int) -> "object":
+def _reading(value: int) -> "int | str | None":
     if value == READING_MISSING:
         return MISSING
     return FAULT if value == READING_FAULT else value
