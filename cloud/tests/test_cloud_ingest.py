@@ -167,14 +167,16 @@ def test_an_order_is_repeated_until_the_batch_is_open_and_the_report_follows(
     assert cloud.rows("SELECT report FROM batches_batchreport") == before
 
 
-def test_a_locked_database_delays_and_loses_nothing(cloud: CloudProcess, gateway: FakeGateway) -> None:
+def test_what_was_not_committed_is_not_acknowledged_and_comes_again(cloud: CloudProcess, gateway: FakeGateway) -> None:
     unit = enrolled(cloud, "U-1", 40)
     started(cloud)
     with closing(sqlite3.connect(cloud.state / "db.sqlite3", isolation_level=None)) as other:
         other.execute("BEGIN EXCLUSIVE")
         gateway.send(unit.records)
         until(lambda: "database_refuses" in cloud.log.read_text(), "a word about the lock", timeout_s=40)
+        cloud.kill_ingest()
         other.execute("ROLLBACK")
+    started(cloud, 2)  # nobody sends again: the broker still holds what was never acknowledged
     assert receipted_thru(gateway, unit, cloud.key, 39)
     assert cloud.rows(HELD, unit.kid) == list(enumerate(unit.records))
 
