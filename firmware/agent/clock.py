@@ -1,7 +1,7 @@
 """The unit's wall clock: what time it is, and by how much that may be wrong.
 
-The unit has no battery clock: after each boot the time is unknown until the gateway tells it. Never orders anything: order
-is the chain's (W19). Pure: uptime in, time out. Requirements: R14; SPEC section 4 (W20) and type 2.
+The unit has no battery clock: after each boot the time is unknown until the gateway tells it. Never orders anything:
+order is the chain's (W19). Pure: uptime in, time out. Requirements: R14; SPEC section 4 (W20) and type 2.
 """
 
 DRIFT_PPM = 100  # of the crystal, over temperature and age

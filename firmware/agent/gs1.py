@@ -119,7 +119,8 @@ def _retail_gtin(raw: bytes, length: int) -> str:
 
 
 def _elements(raw: bytes) -> "dict[str, str]":
-    elements, at = {}, 0
+    elements: "dict[str, str]" = {}
+    at = 0
     while at < len(raw) and raw[at] == GS:
         at += 1
     if at == len(raw):

@@ -1,7 +1,7 @@
 """Serial link to the gateway: what to send now, and what an incoming message means for the stream.
 
-Window of 8 with go-back, so that a lost, flipped, doubled or reordered frame costs a resend and never a record. Never frees
-anything (that takes a verified receipt, unit.py) and never trusts a message for having arrived. Does no I/O.
+Window of 8 with go-back, so that a lost, flipped, doubled or reordered frame costs a resend and never a record. Never
+frees anything (that takes a verified receipt, unit.py) and never trusts a message for having arrived. Does no I/O.
 Spec: wire/SPEC.md section 8 (W50 to W56). Times are uptime in ms.
 """
 
@@ -138,7 +138,7 @@ class Link:
 
     def _wanted(self) -> "list[bytes]":
         """Refills; they do not move the window (W56)."""
-        answers = []
+        answers: "list[bytes]" = []
         while self._wants and len(answers) < WANTED_PER_TURN:
             want = self._wants[0]
             record = self._store.read(want[0])

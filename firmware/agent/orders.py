@@ -1,7 +1,7 @@
 """Work orders: what the cloud signed that this unit shall make, and which orders the unit takes.
 
-Decides whether the bytes are an order for this unit (SPEC section 7, W43). Never decides what a technician may do: procedure.py.
-Pure. Units and names follow the SPEC.
+Decides whether the bytes are an order for this unit (SPEC section 7, W43). Never decides what a technician may do:
+procedure.py. Pure. Units and names follow the SPEC.
 """
 
 import hashlib
@@ -12,7 +12,7 @@ from agent.frames import CHUNK_BYTES_MAX
 NEEDS_SERIAL, NEEDS_LOT, NEEDS_EXPIRY = 1, 2, 4  # W44
 
 
-class OrderRefused(Exception):
+class OrderRefused(Exception):  # noqa: N818  a verdict, and no mistake of the program
     """An order that the unit must not take; code is `forged`, `malformed`, `other_unit`, `old` or `busy`."""
 
     def __init__(self, code: str) -> None:

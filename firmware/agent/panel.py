@@ -1,6 +1,7 @@
 """Panel texts: 6 lines of 21 characters (128x64 display) that tell the technician what to do next, and why not.
 
-Pure: takes what is so and returns lines. Decides nothing. The custody words are DESIGN section 1's: saved, relayed, archived.
+Pure: takes what is so and returns lines. Decides nothing. The custody words are DESIGN section 1's: saved, relayed,
+archived.
 """
 
 LINE_CHARS = 21

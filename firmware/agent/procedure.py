@@ -1,9 +1,9 @@
 """Batch, steps and scans against the signed order: what each scan means, and what the technician must do next.
 
-Decides whether a scan is accepted and which records it makes; `fold` then changes the state, from the same records, live
-and at boot: the journal is the truth, so a power cut in the middle of a step resumes exactly there. Never writes a record and
-never overrules the order; what is refused is recorded as well. Pure.
-Spec: wire/SPEC.md section 5; requirements R19, R31, R33, R39, R47. Control codes: firmware/README.md.
+Decides whether a scan is accepted and which records it makes; `fold` then changes the state, from the same records,
+live and at boot: the journal is the truth, so a power cut in the middle of a step resumes exactly there. Never writes
+a record and never overrules the order; what is refused is recorded as well. Pure. Spec: wire/SPEC.md section 5;
+requirements R19, R31, R33, R39, R47. Control codes: firmware/README.md.
 """
 
 import hashlib
@@ -40,7 +40,7 @@ class Answer:
         self.records = records
 
 
-class Refusal(Exception):
+class Refusal(Exception):  # noqa: N818  a state of things, and no mistake of the program
     """A command or scan that is not possible now: reason is a SPEC word, words say what to do."""
 
     def __init__(self, reason: str, first: str, second: str = "") -> None:
@@ -50,7 +50,7 @@ class Refusal(Exception):
 
 
 class Procedure:
-    """Who is signed in, which batch and step are open, and what has been scanned; order is the order in force or None."""
+    """Who is signed in, which batch and step are open, and what has been scanned."""
 
     def __init__(self, site_offset_min: int = 0) -> None:
         self.site_offset_ms = site_offset_min * 60000
@@ -130,7 +130,7 @@ class Procedure:
         """Item ids that the active step still asks for, in its order."""
         if not self.step or not self.order_fits:
             return []
-        step = self.order.step(self.step)
+        step = self._plan.step(self.step)
         left, missing = dict(self.have), []
         for item in step.items if step else ():
             if left.get(item, 0) > 0:
@@ -141,7 +141,7 @@ class Procedure:
 
     def next_step(self) -> str:
         """The first step of the order that is neither done nor skipped; "" when there is none."""
-        for step in self.order.steps if self.order_fits else ():
+        for step in self._plan.steps if self.order_fits else ():
             if not self._settled(step.step):
                 return step.step
         return ""
@@ -153,14 +153,24 @@ class Procedure:
         if not self.operator:
             return ["Scan your BADGE", ""]
         if not self.batch:
-            return ["Scan BATCH OPEN", self.order.batch] if self.order_is_new else ["No order yet: wait", ""]
+            return ["Scan BATCH OPEN", self._plan.batch] if self.order_is_new else ["No order yet: wait", ""]
         missing = self.missing_items()
         if missing:
-            return ["Scan this item:", self.order.item(missing[0]).name]
+            return ["Scan this item:", self._item_name(missing[0])]
         if self.step:
             return ["Scan STEP DONE", self.step]
         coming = self.next_step()
         return ["Scan STEP START", coming] if coming else ["All steps settled:", "scan BATCH CLOSE"]
+
+    @property
+    def _plan(self) -> "Order":
+        """The order, where it is known that there is one."""
+        assert self.order is not None
+        return self.order
+
+    def _item_name(self, item: str) -> str:
+        found = self._plan.item(item)
+        return found.name if found is not None else item
 
     def _settled(self, step: str) -> bool:
         return step in self.steps and self.steps[step][0] in (DONE, SKIP)
@@ -188,7 +198,7 @@ class Procedure:
         if not self.step:
             raise Refusal("not_asked", "No step is open:", "start " + (self.next_step() or "no step"))
         label = _label(read.aim, read.raw)
-        matches = [item for item in self.order.items if _matches(item, label, read.raw)]
+        matches = [item for item in self._plan.items if _matches(item, label, read.raw)]
         missing = self.missing_items()
         wanted = [item for item in matches if item.item in missing]
         if not wanted:
@@ -208,7 +218,7 @@ class Procedure:
             if item.item in self.have:
                 return Refusal("duplicate", "Already scanned:", item.name)
         if missing:
-            return Refusal("wrong_item", "WRONG ITEM. Need:", self.order.item(missing[0]).name)
+            return Refusal("wrong_item", "WRONG ITEM. Need:", self._item_name(missing[0]))
         return Refusal("not_asked", "Nothing asked here:", "scan STEP DONE")
 
     def _require_fresh(self, label: gs1.Label, clock: "Clock") -> None:
@@ -270,7 +280,7 @@ class Procedure:
             raise Refusal("not_asked", "Batch is open:", self.batch)
         if not self.order_is_new:
             raise Refusal("no_batch", "No order yet: wait", "for the gateway")
-        order = self.order
+        order = self._plan
         body = events.batch_open(order.recipe, order.version, order.recipe_digest, order.digest)
         return self._done("Batch open", order.batch, (BATCH_OPEN, body))
 
@@ -293,7 +303,7 @@ class Procedure:
 
     def _begin_step(self, action: str, step: str, reason: str) -> Answer:
         self._require_batch()
-        if self.order.step(step) is None:
+        if self._plan.step(step) is None:
             raise Refusal("not_asked", "No such step:", step[:21])
         if self.step:
             raise Refusal("not_asked", "Finish first: step", self.step)
@@ -316,14 +326,14 @@ class Procedure:
             raise Refusal("not_asked", "No step is open", "")
         missing = self.missing_items()
         if missing and not reason:
-            raise Refusal("not_asked", "Not scanned yet:", self.order.item(missing[0]).name)
+            raise Refusal("not_asked", "Not scanned yet:", self._item_name(missing[0]))
         return self._done("Step done", self.step, (STEP, events.step(self.step, DONE, _reason(reason))))
 
     def _quantity(self, item: str, rest: str) -> Answer:
         self._require_batch()
         kind, rest = _cut(rest)
         number, unit = _cut(rest)
-        if self.order.item(item) is None:
+        if self._plan.item(item) is None:
             raise Refusal("not_asked", "Not in the order:", item[:21])
         if kind not in QUANTITY_KINDS:
             raise Refusal("not_asked", "Unknown quantity:", kind[:21])

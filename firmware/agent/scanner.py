@@ -1,7 +1,7 @@
 """Scanner input: turns bytes from the scanner's serial line into complete reads.
 
-Decides where a code ends, what is too long or cut off, and which reads are one and the same beep. Never interprets a code
-and never lets a byte do anything but be part of one: control characters, Ctrl-C and 4 kB floods are just bytes.
+Decides where a code ends, what is too long or cut off, and which reads are one and the same beep. Never interprets a
+code and never lets a byte do anything but be part of one: control characters, Ctrl-C and 4 kB floods are just bytes.
 Pure. Times are real milliseconds of the hand that holds the scanner. Requirements: R33, R34, R35, R47.
 """
 
@@ -16,7 +16,7 @@ UNREADABLE = "unreadable"  # more than RAW_BYTES_MAX; the beginning is kept as e
 
 
 class Read:
-    """One code as read: aim is the AIM prefix ("" when the scanner sends none), flaw is WHOLE, TRUNCATED or UNREADABLE."""
+    """One code as read: aim is the AIM prefix ("" when none came), flaw is WHOLE, TRUNCATED or UNREADABLE."""
 
     def __init__(self, aim: str, raw: bytes, flaw: str, repeats: int) -> None:
         self.aim = aim

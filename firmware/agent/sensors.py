@@ -65,7 +65,7 @@ class Sensors:
         return batch.body() if batch is not None else None
 
     def _marked(self, channel: int, reading: "int | str | None") -> "tuple[int | None, int]":
-        if reading is None or reading == FAULTY:
+        if not isinstance(reading, int):
             self._same[channel] = 0
             return None, MISSING if reading is None else FAULT
         self._same[channel] = self._same[channel] + 1 if reading == self._last[channel] else 1
@@ -121,7 +121,8 @@ class _Watch:
 
     def _is_inside(self, reading: int) -> bool:
         scaled = reading * self._factor
-        return self._limit.low * self._limit_factor <= scaled <= self._limit.high * self._limit_factor
+        low, high = self._limit.low * self._limit_factor, self._limit.high * self._limit_factor
+        return bool(low <= scaled <= high)
 
 
 def _named(channels: "list[dict[int, Any]]", limit: "Limit") -> "list[tuple[int, dict[int, Any]]]":

@@ -37,7 +37,7 @@ CONFIG_KEYS = (1, 2, 3, 4, 5, 6)  # unit, epoch, cloud public key, channels, ent
 CONFIG_SEED = 7  # added by the unit itself
 
 
-class OutOfService(Exception):
+class OutOfService(Exception):  # noqa: N818  a state, and no mistake of the program
     """The unit cannot record anything; lines are what the panel says until somebody changes that."""
 
     def __init__(self, lines: "list[str]") -> None:
@@ -111,7 +111,7 @@ class Unit:
                 raise OutOfService(panel.not_enrolled())
             raw = bytes.fromhex(letter)
         try:
-            config = cbor.decode(raw)
+            config: "dict[int, Any]" = cbor.decode(raw)
             whole = all([key in config for key in CONFIG_KEYS]) and ed25519.key_is_sound(config[3])
         except (cbor.CborError, TypeError):
             raise OutOfService(panel.broken("Configuration is", "damaged."))  # noqa: B904  MicroPython keeps no cause
@@ -152,7 +152,10 @@ class Unit:
     def _event(self, seq: int) -> "dict[int, Any] | None":
         """Our own record as a map; it was verified when it was made."""
         record = self._journal.read(seq)
-        return None if record is None else cbor.decode(cbor.decode(record[1:])[2])
+        if record is None:
+            return None
+        event: "dict[int, Any]" = cbor.decode(cbor.decode(record[1:])[2])
+        return event
 
     def _load_order(self) -> None:
         raw = self._slots.load("order")
@@ -308,7 +311,8 @@ class Unit:
         if kind == events.BATCH_CLOSE:
             self._clear_alarms()
             body = self._procedure.closing(body[3])
-        batch = self._procedure.order.batch if kind == events.BATCH_OPEN else ""
+        order = self._procedure.order
+        batch = order.batch if order is not None and kind == events.BATCH_OPEN else ""
         self._append(kind, body, operator, batch)
         if kind == events.BATCH_OPEN:
             self._define_channels()
@@ -320,9 +324,8 @@ class Unit:
     def _sample(self) -> None:
         sensors = self._sensors
         first_ms, lost, count = sensors.due(self._hal.uptime_ms())
-        none = [None] * len(sensors.channels)
         for _ in range(lost):
-            self._save_samples(sensors.take(none))
+            self._save_samples(sensors.take([None] * len(sensors.channels)))
         if not count:
             return
         first_ms += lost * sensors.interval_ms
@@ -342,7 +345,8 @@ class Unit:
     def _watch_limits(self) -> None:
         """Watch the limits of the order while its batch is open, and nothing else."""
         procedure = self._procedure
-        limits = procedure.order.limits if procedure.batch and procedure.order_fits else []
+        order = procedure.order
+        limits = order.limits if order is not None and procedure.batch and procedure.order_fits else []
         self._alarms = Alarms(limits, self._sensors.channels, procedure.alarms)
 
     def _clear_alarms(self) -> None:

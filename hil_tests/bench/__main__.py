@@ -1,8 +1,9 @@
 """`python -m hil_tests.bench provision|run`: one simulated unit as a program of its own.
 
-provision makes a board in a directory and writes its genesis record, which the cloud enrols. run powers the board until Ctrl-C or the
-end of standard input, and prints the panel whenever it changes. While it runs, standard input takes one word per line:
-`scan CODE` (with \\x1d for GS and \\r for CR), `cut`, `on`, `unplug`, `plug`, `noise HEX`, `panel`, `quit`.
+provision makes a board in a directory and writes its genesis record, which the cloud enrols. run powers the board
+until Ctrl-C or the end of standard input, and prints the panel whenever it changes. While it runs, standard input
+takes one word per line: `scan CODE` (with \\x1d for GS and \\r for CR), `cut`, `on`, `unplug`, `plug`, `noise HEX`,
+`panel`, `quit`.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import json
 import os
 import select
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from hil_tests.bench.nor import FlashMisuse
@@ -115,7 +117,7 @@ def _converse(unit: UnixUnit, *, as_json: bool) -> None:
 
 def _obey(unit: UnixUnit, line: bytes) -> None:
     word, _space, rest = line.strip().partition(b" ")
-    acts = {
+    acts: dict[bytes, Callable[[], None]] = {
         b"cut": unit.power_cut, b"on": unit.power_on, b"unplug": unit.unplug_link, b"plug": unit.plug_link,
         b"panel": lambda: print("\n".join(unit.panel()), flush=True),
     }  # fmt: skip

@@ -1,14 +1,15 @@
 """Host side of one simulated board: everything that is soldered round the microcontroller.
 
-The firmware's process has three descriptors: the board bus (a socket) and two serial lines (raw ptys) for link and scanner.
+The firmware's process has three descriptors: the board bus (a socket) and two serial lines (raw ptys) for link and
+scanner.
 
-Board bus: the firmware asks, the board answers, one at a time. Request: op (1 byte), address or argument (u32), length (u16),
-then `length` bytes. Answer: length (u16), then as many bytes. Everything big-endian.
+Board bus: the firmware asks, the board answers, one at a time. Request: op (1 byte), address or argument (u32),
+length (u16), then `length` bytes. Answer: length (u16), then as many bytes. Everything big-endian.
 
     R addr, n       n bytes of flash; the request carries two bytes: how many
     P addr, bytes   program within one page
     E addr          erase one block
-    S 0, slots      readings at given moments: u64 first uptime ms, u32 interval ms, u16 count; answer: i32 per slot and channel
+    S 0, slots      readings: u64 first uptime ms, u32 interval ms, u16 count; answer: i32 per slot and channel
     D 0, text       what the panel shows, lines separated by a line feed
     B 0             boot settings, lines `key=value`
     N n             n random bytes

@@ -1,7 +1,8 @@
 """The enrolment letter: what the factory tells a unit about itself. The unit adds its own key and never gives it away.
 
-A CBOR map: 1 unit id, 2 epoch, 3 the cloud's public key, 4 the sensor channels as in SPEC section 5 type 8, 5 random bytes that the
-unit mixes into its key, 6 the site's offset from UTC in minutes. It becomes the value of the slot `config` (firmware/README.md).
+A CBOR map: 1 unit id, 2 epoch, 3 the cloud's public key, 4 the sensor channels as in SPEC section 5 type 8, 5 random
+bytes that the unit mixes into its key, 6 the site's offset from UTC in minutes. It becomes the value of the slot
+`config` (firmware/README.md).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The firmware as a bench runs it: compiled to bytecode on the host, once per state of the sources.
 
-A real board has its bytecode frozen into flash and never compiles. The bench cannot freeze, but neither should it spend the
-unit's 160 kB of heap on the compiler.
+A real board has its bytecode frozen into flash and never compiles. The bench cannot freeze, but neither should it
+spend the unit's 160 kB of heap on the compiler.
 """
 
 from __future__ import annotations

@@ -16,11 +16,11 @@ BLOCK_BYTES = 4096
 ERASED = 0xFF
 
 
-class PowerLost(Exception):
+class PowerLost(Exception):  # noqa: N818  an event, and no mistake
     """The armed operation was reached: the board has no power from this moment."""
 
 
-class FlashMisuse(ValueError):
+class FlashMisuse(ValueError):  # noqa: N818  named after what was done
     """The firmware asked for something that a real chip would answer with silent damage."""
 
 

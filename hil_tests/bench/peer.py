@@ -1,6 +1,7 @@
-"""A gateway's end of the serial link for tests of one unit: speaks the contract, keeps what it hears, and can be made to misbehave.
+"""A gateway's end of the serial link, for tests of one unit: speaks the contract, keeps what it hears, can misbehave.
 
-It holds the cloud's key as well, so that it can hand out receipts and orders without a cloud. Spec: wire/SPEC.md sections 7 and 8.
+It holds the cloud's key as well, so that it can hand out receipts and orders without a cloud. Spec: wire/SPEC.md
+sections 7 and 8.
 """
 
 from __future__ import annotations

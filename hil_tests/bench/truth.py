@@ -1,7 +1,7 @@
 """The truth about a unit: which records its flash really holds, read from the raw bytes.
 
-Written from firmware/README.md, "Journal format", and from nothing else: it shares no code with the firmware, so that a mistake in
-the firmware's recovery shows as a difference. It never judges a record.
+Written from firmware/README.md, "Journal format", and from nothing else: it shares no code with the firmware, so that
+a mistake in the firmware's recovery shows as a difference. It never judges a record.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ FIRST_OF_RECORD, FURTHER, FIRST_OF_RECEIPT = 0xA, 0xB, 0xC
 
 @dataclass(frozen=True)
 class Page:
-    """A valid page: its number in the history of the ring, its kind, how many pages of the entry follow, its payload."""
+    """A valid page: its number in the history of the ring, its kind, how many pages follow, its payload."""
 
     number: int
     kind: int

@@ -1,7 +1,8 @@
 """One simulated unit: the real firmware in MicroPython's unix port, on a simulated board.
 
-It offers what a person and a bad day do to a unit: power, cables, noise, scans, a look at the panel. It decides nothing about the
-records; `journal()` reads them from the raw flash with code that shares nothing with the firmware (truth.py).
+It offers what a person and a bad day do to a unit: power, cables, noise, scans, a look at the panel. It decides
+nothing about the records; `journal()` reads them from the raw flash with code that shares nothing with the firmware
+(truth.py).
 """
 
 from __future__ import annotations
@@ -141,7 +142,7 @@ class UnixUnit:
             firmware.kill()
             firmware.wait(STOP_TIMEOUT_S)
 
-    # --- cables, scanner, panel ----------------------------------------------------------------------------------------
+    # --- cables, scanner, panel -----------------------------------------------------------------------------------
 
     @property
     def link_port(self) -> str:

@@ -7,6 +7,7 @@ import random
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,13 @@ from hil_tests.bench.nor import BLOCK_BYTES
 from hil_tests.bench.peer import CLOUD_SEED, Peer, provisioned
 from hil_tests.bench.unix_unit import UnixUnit
 from hil_tests.tests.test_bench_batch import (
-    BATCH, NOW_MS, assert_contiguous, cartridge, open_batch, plain, scan,
+    BATCH,
+    NOW_MS,
+    assert_contiguous,
+    cartridge,
+    open_batch,
+    plain,
+    scan,
 )  # fmt: skip
 from wire import RecordType
 
@@ -99,7 +106,7 @@ def test_lost_acks_cost_resends_and_nothing_else(tmp_path: Path) -> None:
 
 
 def test_noise_on_the_line_both_ways(tmp_path: Path) -> None:
-    dice = random.Random(7)  # noqa: S311  a repeatable bad line
+    dice = random.Random(7)
     with powered(tmp_path) as unit, connect(unit) as peer:
         scan(unit, plain("CT/BADGE/OP-1"), "Welcome OP-1")
         unit.board.to_gateway = unit.board.to_unit = lambda chunk: _flip(chunk, dice)
@@ -202,6 +209,10 @@ def test_a_full_journal_refuses_aloud_and_goes_on_after_a_receipt(tmp_path: Path
         assert peer.decoded()[-1].operator == "OP-1"
 
 
+def _has(peer: Peer, seq: int) -> bool:
+    return peer.next_seq() > seq
+
+
 def test_three_hundred_records_in_160_kb(tmp_path: Path) -> None:
     with powered(tmp_path, speed=60.0, journal_blocks=40) as unit, connect(unit) as peer:
         open_batch(unit, peer)
@@ -209,7 +220,7 @@ def test_three_hundred_records_in_160_kb(tmp_path: Path) -> None:
         for turn in range(280):
             unit.scan(cartridge(f"C{turn:04d}", "251231") if turn % 2 else plain(f"CT/NOTE/turn {turn}"))
             if turn % 40 == 39:
-                peer.wait(lambda wanted=turn: peer.next_seq() > wanted, f"record {turn}")
+                peer.wait(partial(_has, peer, turn), f"record {turn}")
                 peer.receipt(peer.next_seq() - 1)
         peer.wait(lambda: peer.next_seq() >= 300, "300 records", timeout_s=60)
         scan(unit, plain("CT/BATCH/ABORT/soak"), "Batch aborted")
