@@ -1,7 +1,8 @@
 """Sensor rules: were the required parameters measured often enough, by working sensors, and within their limits.
 
 Decides parameter_excursion, sensor_gap, sensor_fault and calibration_expired from what watch.py saw of each parameter.
-Within a boot time is uptime; across a restart only the clock with its uncertainty counts. Sources: wire/SPEC.md section 6, R51 to R57.
+Within a boot time is uptime; across a restart only the clock with its uncertainty counts.
+Sources: wire/SPEC.md section 6, R51 to R57.
 """
 
 from __future__ import annotations
