@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, ViewportSize, sync_playwright
 
 from cloud.tests.web_site import NAME, PASSWORD
 
@@ -174,8 +174,9 @@ def session(chromium: Browser, site: str, tmp_path_factory: pytest.TempPathFacto
 def reader(chromium: Browser, site: str, session: Path, request: pytest.FixtureRequest) -> Iterator[Reader]:
     """A signed-in reader; parametrized indirectly with (size, color scheme)."""
     (width, height), scheme = getattr(request, "param", (WIDE, "light"))
+    viewport = ViewportSize(width=width, height=height)
     context = chromium.new_context(
-        viewport={"width": width, "height": height}, color_scheme=scheme, storage_state=session
+        viewport=viewport, color_scheme="dark" if scheme == "dark" else "light", storage_state=session
     )
     yield Reader(context, site)
     context.close()

@@ -6,6 +6,7 @@ still running. Nothing here decides about a batch: cloud/domain does, and cloud/
 
 import zlib
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, ParamSpec, TypeVar
 
 from django.contrib.auth.decorators import login_required
@@ -21,6 +22,7 @@ from wire import Clock, RecordType
 ROWS = 100  # records or refused copies on one page
 SCANS_SHOWN = 200  # on the batch page; the rest is one click away
 REFRESH_S = 5
+CURVES_KEPT = 16  # batches; at most some 300 kB each
 NO_CHANGE = 204  # htmx then leaves the page as it is
 
 P = ParamSpec("P")
@@ -77,7 +79,14 @@ def batch_page(request: HttpRequest, batch: str) -> HttpResponse:
 @login_required
 def batch_series(request: HttpRequest, batch: str) -> JsonResponse:
     """The sensor curves of a batch for the chart."""
-    return JsonResponse(chart.curves(sought(queries.sample_series, batch)))
+    row = sought(queries.batch_row, batch)
+    return JsonResponse(_curves(batch, row.updated_ms))
+
+
+@lru_cache(maxsize=CURVES_KEPT)
+def _curves(batch: str, _updated_ms: int | None) -> dict[str, Any]:
+    """Kept until the batch's report changes: unpacking a long batch takes seconds, and many look at the same one."""
+    return chart.curves(sought(queries.sample_series, batch))
 
 
 @require_safe

@@ -6,6 +6,7 @@
   const place = document.getElementById("chart");
   if (!place || typeof uPlot === "undefined") return;
 
+  const REDRAW_MS = 20000;
   const FAR_SPANS = 20; // a limit further away than this many spans of the curve is named, not drawn
   const dark = window.matchMedia("(prefers-color-scheme: dark)");
   let charts = [];
@@ -113,7 +114,8 @@
       context.font = 11 * devicePixelRatio + "px " + color("--sans");
       context.textBaseline = "bottom";
       context.textAlign = "left";
-      for (const limit of channel.limits) {
+      const named = []; // heights where words stand already: on a small screen the action limits' win
+      for (const limit of [...channel.limits].sort((a, b) => (a.band > b.band ? 1 : -1))) {
         const action = limit.band === "action";
         context.strokeStyle = context.fillStyle = color(action ? "--critical" : "--major");
         context.setLineDash(action ? [7 * devicePixelRatio, 4 * devicePixelRatio] : [2 * devicePixelRatio, 4 * devicePixelRatio]);
@@ -124,6 +126,8 @@
           context.moveTo(left, y);
           context.lineTo(left + width, y);
           context.stroke();
+          if (named.some((other) => Math.abs(other - y) < 13 * devicePixelRatio)) continue;
+          named.push(y);
           context.fillText(limit.band + " " + edge.toFixed(channel.digits), left + 4 * devicePixelRatio, y - 2 * devicePixelRatio);
         }
       }
@@ -231,6 +235,12 @@
 
   window.addEventListener("resize", resize);
   dark.addEventListener("change", () => shown && draw());
-  document.addEventListener("htmx:oobAfterSwap", (event) => event.target.id === "custody" && load());
+  // New facts arrived for a running batch: the curve follows, but no faster than it can be read.
+  let drawnAt = Date.now();
+  document.addEventListener("htmx:oobAfterSwap", function (event) {
+    if (event.target.id !== "custody" || Date.now() - drawnAt < REDRAW_MS) return;
+    drawnAt = Date.now();
+    load();
+  });
   load();
 })();
