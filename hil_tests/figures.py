@@ -51,9 +51,7 @@ def quarantined(stage: Stage) -> int:
 
 def reports(stage: Stage) -> dict[str, dict[str, Any]]:
     """The stored report of every batch, by batch."""
-    query = (
-        "SELECT b.batch, r.report FROM batches_batch b JOIN batches_batchreport r ON r.batch_id = b.id ORDER BY b.id"
-    )
+    query = "SELECT b.batch, r.report FROM batches_batch b JOIN batches_batchreport r ON r.batch_id = b.id ORDER BY 1"
     with _ledger(stage.cloud.database) as ledger:
         return {batch: json.loads(report) for batch, report in ledger.execute(query)}
 
