@@ -18,15 +18,27 @@ def main() -> None:
     gc.collect()
     gc.threshold(COLLECT_BYTES)
     hal = Hal(int(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))
+    while True:
+        try:
+            work(hal)
+            return
+        except MemoryError:  # what is in RAM may be half done; what is in the journal is not
+            gc.collect()
+            hal.restart()
+
+
+def work(hal: Hal) -> None:
+    """One boot, to the end of power."""
+    keep_on = "stop_after_boot" not in hal.settings
     try:
         unit = Unit(hal)
         unit.boot()
     except OutOfService as state:
         hal.show(state.lines)
-        while "stop_after_boot" not in hal.settings:
+        while keep_on:
             hal.wait(1000)
         return
-    while "stop_after_boot" not in hal.settings:
+    while keep_on:
         unit.turn()
 
 

@@ -50,21 +50,23 @@ def sha512(message: bytes) -> bytes:
 
 def _compress(state: "tuple[int, ...]", block: "tuple[int, ...]") -> "tuple[int, ...]":
     # A rotation is a shift of the word written twice in a row: one big integer instead of two shifts and an or.
+    # Of the message schedule only the last 16 words are kept: all 80 would lie scattered over a small heap.
     w = list(block)
     mask = MASK
-    for i in range(16, ROUNDS):
-        x = w[i - 15]
-        y = w[i - 2]
-        xx = x << 64 | x
-        yy = y << 64 | y
-        s0 = (xx >> 1) ^ (xx >> 8) ^ (x >> 7)
-        s1 = (yy >> 19) ^ (yy >> 61) ^ (y >> 6)
-        w.append((w[i - 16] + (s0 & mask) + w[i - 7] + (s1 & mask)) & mask)
     a, b, c, d, e, f, g, h = state
     for i in range(ROUNDS):
+        at = i & 15
+        if i >= 16:
+            x = w[(i + 1) & 15]
+            y = w[(i + 14) & 15]
+            xx = x << 64 | x
+            yy = y << 64 | y
+            s0 = (xx >> 1) ^ (xx >> 8) ^ (x >> 7)
+            s1 = (yy >> 19) ^ (yy >> 61) ^ (y >> 6)
+            w[at] = (w[at] + (s0 & mask) + w[(i + 9) & 15] + (s1 & mask)) & mask
         ee = e << 64 | e
         aa = a << 64 | a
-        t1 = h + (((ee >> 14) ^ (ee >> 18) ^ (ee >> 41)) & mask) + (g ^ (e & (f ^ g))) + _K[i] + w[i]
+        t1 = h + (((ee >> 14) ^ (ee >> 18) ^ (ee >> 41)) & mask) + (g ^ (e & (f ^ g))) + _K[i] + w[at]
         t2 = (((aa >> 28) ^ (aa >> 34) ^ (aa >> 39)) & mask) + ((a & b) | (c & (a | b)))
         h, g, f, e, d, c, b, a = g, f, e, (d + t1) & mask, c, b, a, (t1 + t2) & mask
     return tuple([(x + y) & mask for x, y in zip(state, (a, b, c, d, e, f, g, h))])

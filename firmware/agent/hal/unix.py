@@ -26,7 +26,7 @@ BUS_READ_BYTES = 2048
 READING_MISSING = 0x7FFFFFFF
 READING_FAULT = 0x7FFFFFFE
 MISSING, FAULT = None, "fault"
-POWER = 0  # boot cause: this board has no watchdog
+POWER, SOFTWARE = 0, 2  # boot causes: this board has no watchdog
 
 
 class Bus:
@@ -88,9 +88,9 @@ class Hal:
     """The board as the unit sees it."""
 
     model = "bench-unix"
-    cause = POWER
 
     def __init__(self, bus_fd: int, link_fd: int, scanner_fd: int) -> None:
+        self.cause = POWER
         micropython.kbd_intr(-1)  # Ctrl-C is a byte like any other
         self._bus = Bus(bus_fd)
         self._link = _serial(link_fd)
@@ -104,6 +104,12 @@ class Hal:
         slots_bytes = int(self.settings["slots_bytes"])
         self.slots_flash = Flash(self._bus, 0, slots_bytes)
         self.journal_flash = Flash(self._bus, slots_bytes, int(self.settings["journal_bytes"]))
+        self._ticks = time.ticks_ms()
+        self._real_ms = 0
+
+    def restart(self) -> None:
+        """Begin a new boot without a loss of power."""
+        self.cause = SOFTWARE
         self._ticks = time.ticks_ms()
         self._real_ms = 0
 
@@ -162,6 +168,7 @@ class Hal:
 
     def heap_free(self) -> int:
         """Bytes left for the interpreter."""
+        gc.collect()
         return gc.mem_free()
 
     def _read(self, line: "Any") -> bytes:
