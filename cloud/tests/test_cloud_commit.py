@@ -166,6 +166,21 @@ def test_a_broken_chain_stops_the_receipts_until_the_true_record_comes() -> None
     assert StreamHead.objects.get(kid=unit.kid).forked_at == 2
 
 
+def test_a_record_that_names_a_predecessor_two_positions_back_gets_no_receipt() -> None:
+    unit = enrolled(4)
+    skipping = unit.sign(RecordType.COMMENT, {1: "x"}, seq=5, prev=hashlib.sha256(unit.records[3]).digest())
+    assert [seq for _, seq, _ in receipted(send([*unit.records, skipping]))] == [3]
+
+
+def test_a_record_off_the_archived_path_gets_no_receipt() -> None:
+    unit = enrolled(8)
+    send(unit.records)
+    orphan = unit.sign(RecordType.COMMENT, {1: "whose past is not held"}, seq=4, prev=bytes(32))
+    assert [seq for _, seq, _ in receipted(send([orphan], "gw-2"))] == [7]
+    child = unit.fork(4)
+    assert (unit.kid, 4, hashlib.sha256(child).digest()) in receipted(send([child], "gw-2"))
+
+
 def test_equivocation_keeps_both_and_says_so() -> None:
     unit = enrolled(6)
     fork = unit.fork(3)

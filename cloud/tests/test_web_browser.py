@@ -266,7 +266,23 @@ def test_old_news_is_replaced_without_losing_what_was_opened(reader: Reader) -> 
         pass
     assert refreshed.value.status == 200
     page.wait_for_function("document.getElementById('checks-complete').open")
-    assert page.locator("#live").count() == page.locator("#steps").count() == 1
+    assert [page.locator(f"#{part}").count() for part in ("live", "steps", "sensor-facts", "chart")] == [1, 1, 1, 1]
+    assert page.locator("#chart canvas").count() == 2, "the curves are gone"
+    assert reader.complaints == []
+
+
+def test_the_first_sensor_values_of_a_running_batch_bring_their_curves(reader: Reader) -> None:
+    page = reader.page
+    without = "<section id='sensors'><p>No sensor value arrived yet.</p></section>"
+    page.goto(f"{reader.site}/batches/B-2026-0106/")
+    page.evaluate(
+        "(without) => { document.getElementById('sensors').outerHTML = without;"
+        " const live = document.getElementById('live');"
+        " live.setAttribute('hx-vals', '{\"seen\": \"1\"}');"
+        " live.setAttribute('hx-select-oob', '#head,#sensors'); }",
+        without,
+    )
+    page.locator("#chart canvas").first.wait_for(timeout=20_000)
     assert reader.complaints == []
 
 

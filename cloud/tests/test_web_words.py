@@ -46,11 +46,11 @@ BODIES: list[tuple[Body, str]] = [
     (Step("prime", StepAction.SKIP, "no buffer"), "Step prime skipped: no buffer."),
     (
         Scan(b"x", "]d2", "buffer", ScanVerdict.REFUSED, "expired", Entry.MANUAL, 0),
-        "A code was typed in by hand when buffer was asked for: refused, expired.",
+        "Code x was typed in by hand when buffer was asked for: refused, expired.",
     ),
     (
         Scan(b"x", "", "", ScanVerdict.REFUSED, "new_reason", Entry.SCANNER, 0),
-        "A code was scanned when nothing was asked for: refused, new_reason.",
+        "Code x was scanned when nothing was asked for: refused, new_reason.",
     ),
     (Channels((Channel("temperature", "Cel", -2, 0, 6000, None, None),)), "Sensor channels in force: temperature."),
     (
