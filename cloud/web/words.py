@@ -108,6 +108,7 @@ CONTROL_WORDS = (
 )
 CONTROL_NAMES = dict(enumerate(CONTROL_WORDS.split())) | {0x7F: "DEL"}
 HEX_BYTES_PER_ROW = 16
+SHOWN_CHARACTERS = 60  # of a code in a sentence; the record's page has all of it
 # Directional and invisible characters let one text look like another: they are named, not obeyed.
 CONCEALING = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
 UNIT_SYMBOLS = {"Cel": "°C", "{pH}": "pH", "[pH]": "pH", "m[H2O]": "mH₂O", "1": "", "{count}": "", "{each}": ""}
@@ -266,9 +267,11 @@ def _clock_sentence(clock: Clock) -> str:
 def _scan_sentence(scan: Scan) -> str:
     asked = f"when {scan.asked} was asked for" if scan.asked else "when nothing was asked for"
     how = "typed in by hand" if scan.entry is Entry.MANUAL else "scanned"
+    read = visible_bytes(scan.raw)
+    code = f"Code {read if len(read) <= SHOWN_CHARACTERS else read[:SHOWN_CHARACTERS] + '…'}"
     if scan.verdict is ScanVerdict.ACCEPTED:
-        return f"A code was {how} {asked}: accepted."
-    return f"A code was {how} {asked}: refused, {refusal(scan.reason)}."
+        return f"{code} was {how} {asked}: accepted."
+    return f"{code} was {how} {asked}: refused, {refusal(scan.reason)}."
 
 
 def fields(body: Body) -> Fields:

@@ -3,12 +3,12 @@
 "use strict";
 
 (function () {
-  const place = document.getElementById("chart");
-  if (!place || typeof uPlot === "undefined") return;
+  if (typeof uPlot === "undefined") return;
 
   const REDRAW_MS = 20000;
   const FAR_SPANS = 20; // a limit further away than this many spans of the curve is named, not drawn
   const dark = window.matchMedia("(prefers-color-scheme: dark)");
+  let place = null; // where the charts stand; a running batch gets it with its first sensor values
   let charts = [];
   let shown = null;
 
@@ -235,12 +235,18 @@
 
   window.addEventListener("resize", resize);
   dark.addEventListener("change", () => shown && draw());
+  function start() {
+    place = document.getElementById("chart");
+    if (place) load();
+  }
+
   // New facts arrived for a running batch: the curve follows, but no faster than it can be read.
   let drawnAt = Date.now();
   document.addEventListener("htmx:oobAfterSwap", function (event) {
-    if (event.target.id !== "custody" || Date.now() - drawnAt < REDRAW_MS) return;
+    const fresh = event.target.id === "sensors";
+    if (!fresh && (event.target.id !== "sensor-facts" || Date.now() - drawnAt < REDRAW_MS)) return;
     drawnAt = Date.now();
-    load();
+    start();
   });
-  load();
+  start();
 })();
