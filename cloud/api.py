@@ -12,7 +12,9 @@ from ninja import NinjaAPI, Path, Query, Schema
 from ninja.security import django_auth
 
 from cloud.batches import queries
-from cloud.domain.report import Report
+from cloud.domain.report import Report, SampleSeries
+
+EVERY_POINT = 2**31  # no batch has so many samples: nothing is thinned out
 
 Offset = Annotated[int, Query(ge=0, le=2**63 - 1, description="Rows to leave out.")]
 Limit = Annotated[int, Query(ge=1, le=queries.MAX_PAGE_ROWS, description="Rows to answer with.")]
@@ -74,10 +76,10 @@ def batch_records(
     return queries.batch_records(batch, offset, limit)
 
 
-@api.get("/batches/{batch}/series", response=answers(list[queries.Series]))
-def batch_series(request: HttpRequest, batch: BatchName) -> list[queries.Series]:
-    """The sensor curves of a batch."""
-    return list(queries.series(batch))
+@api.get("/batches/{batch}/series", response=answers(list[SampleSeries]))
+def batch_series(request: HttpRequest, batch: BatchName) -> list[SampleSeries]:
+    """The sensor curves of a batch, every sample: a value is an integer times 10 to the exponent."""
+    return list(queries.sample_series(batch, max_points=EVERY_POINT))
 
 
 @api.get("/records/{kid}/{seq}", response=answers(list[queries.RecordRow]))

@@ -16,7 +16,7 @@ from cloud.domain import series as curves
 from cloud.domain.report import Report, SampleSeries
 from cloud.ledger.models import Gap, Gateway, LedgerRecord, Quarantine, StreamHead, Unit, UnitKey
 from cloud.ledger.readable import Json, readable_record
-from wire import Channels, RecordType, Samples, decode_record
+from wire import RecordType, Samples, decode_record
 
 PAGE_ROWS = 100
 MAX_PAGE_ROWS = 1000
@@ -80,27 +80,6 @@ class RecordPage:
     total: int
     offset: int
     records: tuple[RecordRow, ...]
-
-
-@dataclass(frozen=True)
-class Point:
-    """One sample. time_ms: by the unit's clock, or by gateway arrival when the unit's clock was not set."""
-
-    time_ms: int
-    value: float | None  # in the channel's unit; None when missing or fault
-    mark: str | None  # missing, stuck, out_of_range, fault
-
-
-@dataclass(frozen=True)
-class Series:
-    """All samples of one channel in a batch. clock_set is False when some times are gateway arrivals."""
-
-    channel: str
-    unit: str
-    low: float
-    high: float
-    clock_set: bool
-    points: tuple[Point, ...]
 
 
 @dataclass(frozen=True)
@@ -202,13 +181,8 @@ def batches_at(kid: str, seq: int) -> tuple[str, ...]:
     return tuple(name for name, first, last in batch_ranges(raw) if first <= seq and (last is None or seq <= last))
 
 
-def series(batch: str) -> tuple[Series, ...]:
-    """The sensor curves of a batch, by channel name. Raises NotFoundError."""
-    return _Curves(records_of(_batch(batch))).series()
-
-
-def sample_series(batch: str) -> tuple[SampleSeries, ...]:
-    """The same for a chart: thinned, with limits and excursions. Raises NotFoundError."""
+def sample_series(batch: str, max_points: int = curves.MAX_POINTS) -> tuple[SampleSeries, ...]:
+    """The sensor curves of a batch with limits and excursions, thinned to max_points each. Raises NotFoundError."""
     found = _batch(batch)
     told = (RecordType.SAMPLES, RecordType.CHANNELS, RecordType.CLOCK)
     rows = records_of(found).filter(type__in=told).values_list("record", flat=True)
@@ -217,7 +191,7 @@ def sample_series(batch: str) -> tuple[SampleSeries, ...]:
     asked = {record.body.channels_seq for record in records if isinstance(record.body, Samples)} - defined
     before = LedgerRecord.objects.filter(kid=found.key.kid, seq__in=asked, type=RecordType.CHANNELS).order_by("seq")
     records = [decode_record(bytes(raw)) for raw in before.values_list("record", flat=True)] + records
-    return curves.sample_series(records, plan_of(found).recipe, batch_report(batch))
+    return curves.sample_series(records, plan_of(found).recipe, batch_report(batch), max_points)
 
 
 def units() -> list[UnitRow]:
@@ -299,52 +273,6 @@ def quarantine_entry(prefix: str) -> QuarantineRow:
         if bytes(row.digest).hex().startswith(wanted):
             return _quarantine_row(row)
     raise NotFoundError(f"Quarantine holds nothing whose digest starts with {wanted}.")
-
-
-class _Curves:
-    """Puts the samples of a batch into one curve per channel; channels records say names, units and scales."""
-
-    def __init__(self, rows: QuerySet[LedgerRecord]) -> None:
-        self._rows = rows
-        self._channels: dict[int, Channels] = {}
-        self._series: dict[str, tuple[str, float, float, list[Point]]] = {}
-        self._clock_set: dict[str, bool] = {}
-
-    def series(self) -> tuple[Series, ...]:
-        for row in self._rows.filter(type=RecordType.SAMPLES):
-            body = decode_record(bytes(row.record)).body
-            assert isinstance(body, Samples)
-            channels = self._channels_at(bytes(row.kid), body.channels_seq)
-            if channels is not None:
-                self._add(row, body, channels)
-        return tuple(
-            Series(name, unit, low, high, self._clock_set[name], tuple(sorted(points, key=lambda point: point.time_ms)))
-            for name, (unit, low, high, points) in sorted(self._series.items())
-        )
-
-    def _channels_at(self, kid: bytes, seq: int) -> Channels | None:
-        if seq not in self._channels:
-            row = LedgerRecord.objects.filter(kid=kid, seq=seq, type=RecordType.CHANNELS).order_by("id").first()
-            if row is None:
-                return None  # not arrived yet: the report names the gap
-            body = decode_record(bytes(row.record)).body
-            assert isinstance(body, Channels)
-            self._channels[seq] = body
-        return self._channels[seq]
-
-    def _add(self, row: LedgerRecord, body: Samples, channels: Channels) -> None:
-        unit_clock = row.time_ms if row.time_ms is not None else row.arrival_ms
-        start_ms = unit_clock - row.uptime_ms + body.start_ms
-        for channel, samples in zip(channels.channels, body.series, strict=False):
-            scale = 10.0**channel.exponent
-            _, _, _, points = self._series.setdefault(
-                channel.name, (channel.unit, channel.low * scale, channel.high * scale, [])
-            )
-            self._clock_set[channel.name] = self._clock_set.get(channel.name, True) and row.time_ms is not None
-            for number, sample in enumerate(samples):
-                value = None if sample.value is None else round(sample.value * scale, max(0, -channel.exponent))
-                mark = None if sample.mark is None else sample.mark.name.lower()
-                points.append(Point(start_ms + number * body.interval_ms, value, mark))
 
 
 def _batch(batch: str) -> Batch:

@@ -83,7 +83,7 @@ def test_the_facts_are_there(reader: Client, unit: FakeUnit) -> None:
     assert (page["total"], page["offset"], [row["seq"] for row in page["records"]]) == (4, 1, [4, 5])
     assert page["records"][0]["record_hex"] == unit.records[4].hex()
     (curve,) = get(reader, "/batches/B-1/series")
-    assert [point["value"] for point in curve["points"]] == [36.98, 36.99, 36.98]
+    assert (curve["values"], curve["exponent"], curve["unit"]) == ([3698, 3699, 3698], -2, "Cel")
     both = get(reader, f"/records/{kid}/5")
     assert [row["finding"] for row in both] == ["equivocation", "equivocation"]
     assert both[0]["decoded"]["body"]["text"] == "<script>alert(1)</script>"
