@@ -1,4 +1,4 @@
-"""The chart library comes out of its installed wheel: two files are served, nothing else of it, and its absence is said."""
+"""The chart library comes out of its installed wheel: two files of it are served, and its absence is said."""
 
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
