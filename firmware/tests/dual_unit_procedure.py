@@ -1,0 +1,235 @@
+"""Batch, steps and scans against an order, in memory. Runs on CPython and MicroPython."""
+
+import hashlib
+
+from agent import cbor, cose, events, orders
+from agent.procedure import Procedure
+from agent.scanner import Read, split_aim
+
+SEED = bytes(range(32))
+KID = b"kid-0001"
+NOW_MS = 1795000000000  # 2026-11-18T07:06:40Z
+CLOCK = (NOW_MS, 100)
+GTIN = "09520000010010"
+
+
+def order_fields():
+    steps = [{1: "load", 2: "Load", 3: ["donor", "kit", "kit"]}, {1: "wash", 2: "Wash", 3: []}]
+    items = [
+        {1: "donor", 2: "Donor bag", 3: "", 4: 0, 5: "=A999912345678"},
+        {1: "kit", 2: "Tubing set", 3: GTIN, 4: 7},
+    ]
+    return {1: 1, 2: KID, 3: "B-1", 4: "rec", 5: 1, 6: bytes(32), 7: steps, 8: items, 9: NOW_MS}
+
+
+class Bench:
+    """A procedure whose records go through the journal's form and back, as in a unit."""
+
+    def __init__(self):
+        raw = cose.sign1(cose.PureSigner(SEED), cose.ORDER, cbor.encode(order_fields()))
+        self.order = orders.stored_order(raw)
+        self.records = []
+        self.procedure = Procedure()
+        self.procedure.order = self.order
+
+    def scan(self, code, clock=CLOCK):
+        aim, raw = split_aim(code if isinstance(code, bytes) else ("]d1" + code).encode())
+        answer = self.procedure.read(Read(aim, raw, "", 0), clock)
+        for kind, body, operator in answer.records:
+            if kind == events.BATCH_CLOSE:
+                body = self.procedure.closing(body[3])
+            batch = self.order.batch if kind == events.BATCH_OPEN else self.procedure.batch
+            self.records.append((kind, batch, operator, cbor.decode(cbor.encode(body))))
+            self.procedure.fold(len(self.records) - 1, *self.records[-1])
+        return answer
+
+    def reason(self, code, clock=CLOCK):
+        answer = self.scan(code, clock)
+        assert not answer.accepted
+        return self.records[-1][3][5]
+
+    def ready(self):
+        for code in ("CT/BADGE/OP-1", "CT/BATCH/OPEN", "CT/STEP/START/load"):
+            assert self.scan(code).accepted, code
+        return self
+
+
+def kit(serial, expiry="271231", lot="L1"):
+    return ("]d201" + GTIN + "17" + expiry + "10" + lot + "\x1d21" + serial).encode()
+
+
+def test_nothing_without_badge_batch_and_step():
+    bench = Bench()
+    assert bench.reason("CT/BATCH/OPEN") == "no_operator"
+    assert bench.scan("CT/BADGE/OP-1").accepted
+    assert bench.reason(kit("S1")) == "no_batch"
+    assert bench.scan("CT/BATCH/OPEN").accepted
+    assert bench.reason(kit("S1")) == "not_asked"
+    assert bench.reason("CT/BATCH/OPEN") == "not_asked"
+
+
+def test_scans_are_judged_against_the_step():
+    bench = Bench().ready()
+    assert bench.reason("=B000000000000") == "wrong_item"
+    assert bench.records[-1][3][3] == "donor"
+    assert bench.scan("=A999912345678").accepted
+    assert bench.reason("=A999912345678") == "duplicate"
+    assert bench.reason(("]d201" + GTIN + "21S1").encode()) == "missing_field"
+    assert bench.scan(kit("S1")).accepted
+    assert bench.reason(kit("S1")) == "duplicate"
+    assert bench.scan(kit("S2")).accepted
+    assert bench.reason(kit("S3")) == "duplicate"  # all that the step asked for are here
+    assert bench.procedure.missing_items() == []
+    assert bench.scan("CT/STEP/DONE").accepted
+
+
+def test_expiry_and_the_clock():
+    bench = Bench().ready()
+    day_end_ms = 1795046400000  # the end of 2026-11-18
+    assert bench.reason(kit("S1", "261117")) == "expired"
+    assert bench.reason(kit("S1", "261118"), None) == "clock_uncertain"
+    assert bench.reason(kit("S1", "261118"), (day_end_ms - 50, 100)) == "clock_uncertain"
+    assert bench.reason(kit("S1", "261118"), (day_end_ms + 50, 100)) == "clock_uncertain"
+    assert bench.reason(kit("S1", "261118"), (day_end_ms + 100, 100)) == "expired"
+    assert bench.reason(kit("S1", "270230")) == "unreadable"
+    bench.procedure.site_offset_ms = 3600000  # the site's day ends an hour before UTC's
+    assert bench.reason(kit("S1", "261118"), (day_end_ms - 200, 100)) == "expired"
+    bench.procedure.site_offset_ms = 0
+    assert bench.scan(kit("S1", "261118"), (day_end_ms - 200, 100)).accepted
+
+
+def test_order_of_steps_and_reasons():
+    bench = Bench()
+    bench.scan("CT/BADGE/OP-1")
+    bench.scan("CT/BATCH/OPEN")
+    for code in (
+        "CT/STEP/START/wash", "CT/STEP/START/none", "CT/STEP/SKIP/load", "CT/STEP/REPEAT/load/x", "CT/STEP/DONE",
+        "CT/BATCH/CLOSE", "CT/STEP", "CT/", "CT/BATCH/ABORT/", "CT/STEP/START/load/" + "r" * 65,
+    ):  # fmt: skip
+        assert bench.reason(code) == "not_asked", code
+    assert bench.scan("CT/STEP/START/wash/buffer first").accepted
+    assert bench.reason("CT/STEP/START/load") == "not_asked"  # one step at a time
+    assert bench.scan("CT/STEP/DONE").accepted
+    assert bench.scan("CT/STEP/START/load").accepted
+    assert bench.reason("CT/STEP/DONE") == "not_asked"
+    assert bench.scan("CT/STEP/DONE/labels torn").accepted
+    assert bench.reason("CT/STEP/START/load") == "not_asked"
+    assert bench.scan("CT/STEP/REPEAT/load/a better try").accepted
+    assert bench.scan("CT/STEP/DONE/again/torn").accepted
+    assert bench.records[-1][3][3] == "again/torn"
+    assert bench.scan("CT/BATCH/CLOSE").accepted
+    assert bench.procedure.batch == ""
+    assert bench.reason("CT/BATCH/OPEN") == "no_batch"  # an order is good for one batch
+
+
+def test_the_close_counts_every_record_by_type():
+    bench = Bench().ready()
+    bench.reason("nonsense")
+    bench.scan("CT/QTY/kit/used/12.50/mL")
+    bench.scan("CT/BATCH/ABORT/spilled")
+    kind, batch, operator, body = bench.records[-1]
+    assert (kind, batch, operator, body[1], body[3]) == (events.BATCH_CLOSE, "B-1", "OP-1", 1, 2)
+    counted = {}
+    for other in bench.records[1:-1]:
+        counted[other[0]] = counted.get(other[0], 0) + 1
+    assert body[2] == counted
+
+
+def test_repeat_frees_the_serials_of_its_step():
+    bench = Bench().ready()
+    bench.scan(kit("S1"))
+    bench.scan("CT/STEP/DONE/short")
+    bench.scan("CT/STEP/REPEAT/load/redo")
+    assert bench.scan(kit("S1")).accepted
+
+
+def test_badges_change_hands():
+    bench = Bench()
+    bench.scan("CT/BADGE/OP-1")
+    bench.scan("CT/BADGE/OP-2")
+    bench.scan("CT/BADGE/OP-2")
+    assert [(operator, body[1]) for _kind, _batch, operator, body in bench.records] == [
+        ("OP-1", 1), ("OP-1", 2), ("OP-2", 1), ("OP-2", 2),
+    ]  # fmt: skip
+    assert bench.procedure.operator == ""
+
+
+def test_quantities_and_notes_are_checked():
+    bench = Bench().ready()
+    for code in (
+        "CT/QTY/none/used/1/mL", "CT/QTY/kit/eaten/1/mL", "CT/QTY/kit/used/1e9/mL", "CT/QTY/kit/used/-1/mL",
+        "CT/QTY/kit/used/.5/mL", "CT/QTY/kit/used/1/", "CT/QTY/kit/used/1234567890123456/mL", "CT/NOTE/",
+    ):  # fmt: skip
+        assert bench.reason(code) == "not_asked", code
+    assert bench.reason("CT/NOTE/a\x03b") == "unreadable"
+    assert bench.reason(b"]d1CT/NOTE/\xff") == "unreadable"
+    assert bench.scan("CT/NOTE/caf\u00e9 1/2").accepted
+    assert bench.scan("CT/QTY/kit/used/7/mg/mL").accepted
+    assert bench.records[-1][3] == {1: "kit", 2: 2, 3: 7, 4: 0, 5: "mg/mL"}
+
+
+def test_a_gs1_label_is_never_a_command():
+    bench = Bench()
+    answer = bench.scan(b"]d2CT/BADGE/OP-1")
+    assert not answer.accepted
+    assert bench.procedure.operator == ""
+
+
+def test_records_alone_rebuild_the_state():
+    bench = Bench().ready()
+    bench.scan("=A999912345678")
+    bench.scan(kit("S1"))
+    for cut in range(len(bench.records) + 1):
+        again = Procedure()
+        again.order = bench.order
+        for seq, record in enumerate(bench.records[:cut]):
+            again.fold(seq, *record)
+        resumed = Procedure()
+        resumed.order = bench.order
+        resumed.resume(cbor.decode(cbor.encode(again.checkpoint())))
+        for seq, record in enumerate(bench.records[cut:]):
+            resumed.fold(cut + seq, *record)
+        assert resumed.checkpoint() == bench.procedure.checkpoint()
+        assert resumed.missing_items() == ["kit"]
+
+
+def test_a_lost_order_allows_only_an_abort():
+    bench = Bench().ready()
+    bench.procedure.order = None
+    assert bench.reason(kit("S1")) == "not_asked"
+    assert bench.procedure.prompt()[0].startswith("Order lost")
+    assert bench.scan("CT/BATCH/ABORT/order lost").accepted
+
+
+def test_orders_are_verified():
+    signer = cose.PureSigner(SEED)
+    payload = cbor.encode(order_fields())
+    raw = cose.sign1(signer, cose.ORDER, payload)
+    assert orders.open_order(raw, signer.public_key, KID).digest == hashlib.sha256(raw).digest()
+
+    def refused(raw, key, kid):
+        try:
+            orders.open_order(raw, key, kid)
+        except orders.OrderRefused as error:
+            return error.code
+        return "taken"
+
+    assert refused(raw, signer.public_key, b"kid-0002") == "other_unit"
+    assert refused(raw[:-1] + bytes((raw[-1] ^ 1,)), signer.public_key, KID) == "forged"
+    assert refused(cose.sign1(signer, cose.RECORD, payload), signer.public_key, KID) == "forged"
+    for key, wrong in ((1, -1), (3, ""), (7, []), (7, [{1: "a", 2: "b", 3: ["unknown"]}]), (8, 5), (6, b"")):
+        fields = order_fields()
+        fields[key] = wrong
+        assert refused(cose.sign1(signer, cose.ORDER, cbor.encode(fields)), signer.public_key, KID) == "malformed", key
+
+
+def test_chunks_of_an_order():
+    raw = bytes([at & 0xFF for at in range(2000)])
+    chunks = [(len(raw), at, raw[at : at + 900]) for at in range(0, len(raw), 900)]
+    assembler = orders.Assembler()
+    assert [assembler.feed(*chunk) for chunk in chunks] == [None, None, raw]
+    assert [assembler.feed(*chunk) for chunk in (chunks[0], chunks[2], chunks[1], chunks[1], chunks[2])] == [
+        None, None, None, None, raw,
+    ]  # fmt: skip
+    for hostile in ((0, 0, b""), (5000, 0, b"x"), (10, 9, b"xx"), (10, 0, b"")):
+        assert assembler.feed(*hostile) is None

@@ -1,0 +1,46 @@
+"""Runs the dual tests of the unit's own modules: on CPython, and compiled as on a board in MicroPython with 160 kB."""
+
+import importlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from hil_tests.bench.image import firmware_image
+
+FIRMWARE = Path(__file__).resolve().parents[1]
+MODULES = ["dual_unit_inputs", "dual_unit_link", "dual_unit_procedure"]
+RUN = """
+import gc, sys
+gc.threshold(4096)
+sys.path[:0] = [{image!r}, {firmware!r}]
+module = __import__("tests.{module}", None, None, ("{module}",))
+for name in sorted(dir(module)):
+    if name.startswith("test_"):
+        gc.collect()
+        getattr(module, name)()
+        print(name)
+"""
+
+
+def _functions(module: str) -> list[str]:
+    return sorted(name for name in dir(importlib.import_module(f"tests.{module}")) if name.startswith("test_"))
+
+
+@pytest.mark.parametrize(("module", "test"), [(module, test) for module in MODULES for test in _functions(module)])
+def test_on_cpython(module: str, test: str) -> None:
+    getattr(importlib.import_module(f"tests.{module}"), test)()
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_on_micropython(module: str) -> None:
+    interpreter = os.environ.get("MICROPYTHON")
+    program = RUN.format(image=str(firmware_image()), firmware=str(FIRMWARE), module=module)
+    command = [interpreter] if interpreter else [sys.executable, "-m", "micropython_unix"]
+    run = subprocess.run(
+        [*command, "-X", "heapsize=160k", "-c", program], capture_output=True, text=True, timeout=100, check=False
+    )
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert run.stdout.split() == _functions(module)
