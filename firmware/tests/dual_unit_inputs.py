@@ -10,7 +10,7 @@ NOW_MS = 1795000000000  # 2026-11-18T07:06:40Z
 CHANNEL = {1: "temp", 2: "Cel", 3: -2, 4: 0, 5: 8000}
 
 
-def test_scanner_splits_prefix_and_suffix():
+def test_scanner_splits_prefix_and_suffix() -> None:
     reads = Scanner().feed(b"]d2010\x1d21\r\n]C1x\r\rplain\n", 0)
     assert [(read.aim, read.raw, read.flaw) for read in reads] == [
         ("]d2", b"010\x1d21", WHOLE),
@@ -19,7 +19,7 @@ def test_scanner_splits_prefix_and_suffix():
     ]
 
 
-def test_scanner_keeps_a_code_in_pieces_and_any_byte():
+def test_scanner_keeps_a_code_in_pieces_and_any_byte() -> None:
     scanner = Scanner()
     whole = b"]d1" + bytes([byte for byte in range(256) if byte not in b"\r\n"])
     reads = []
@@ -28,7 +28,7 @@ def test_scanner_keeps_a_code_in_pieces_and_any_byte():
     assert [read.raw for read in reads] == [whole[3:]]
 
 
-def test_scanner_bounds_a_flood_and_goes_on():
+def test_scanner_bounds_a_flood_and_goes_on() -> None:
     scanner = Scanner()
     reads = scanner.feed(b"]d1" + b"A" * 5000 + b"\r\nok\r\n", 0)
     assert [(read.raw, read.flaw) for read in reads] == [(b"A" * 400, UNREADABLE), (b"ok", WHOLE)]
@@ -36,7 +36,7 @@ def test_scanner_bounds_a_flood_and_goes_on():
     assert Scanner().feed(b"A" * 401 + b"\r\n", 0)[0].flaw == UNREADABLE
 
 
-def test_scanner_ends_a_code_at_silence_but_not_while_bytes_wait():
+def test_scanner_ends_a_code_at_silence_but_not_while_bytes_wait() -> None:
     scanner = Scanner(idle_ms=400)
     assert scanner.feed(b"half", 0) == []
     assert scanner.feed(b"", 399) == []
@@ -45,7 +45,7 @@ def test_scanner_ends_a_code_at_silence_but_not_while_bytes_wait():
     assert [(read.raw, read.flaw) for read in reads] == [(b"half more", TRUNCATED)]
 
 
-def test_scanner_collapses_repeats_and_counts_them():
+def test_scanner_collapses_repeats_and_counts_them() -> None:
     scanner = Scanner(debounce_ms=800)
     reads = []
     for at_ms in (0, 300, 600, 1300):  # held on the label: each repeat opens the window anew
@@ -56,7 +56,7 @@ def test_scanner_collapses_repeats_and_counts_them():
     assert [(read.raw, read.repeats) for read in reads] == [(b"A", 0), (b"B", 3), (b"A", 0), (b"A", 0)]
 
 
-def _refused(aim, raw):
+def _refused(aim: str, raw: bytes) -> str:
     try:
         gs1.read_label(aim, raw)
     except gs1.Gs1Error as error:
@@ -64,22 +64,28 @@ def _refused(aim, raw):
     return "taken"
 
 
-def test_gs1_reads_elements():
-    label = gs1.read_label("]d2", b"0109520000010010172712311021\x1d21S1")
+def _label(aim: str, raw: bytes) -> gs1.Label:
+    label = gs1.read_label(aim, raw)
+    assert label is not None
+    return label
+
+
+def test_gs1_reads_elements() -> None:
+    label = _label("]d2", b"0109520000010010172712311021\x1d21S1")
     assert (label.gtin, label.expiry, label.lot, label.serial) == ("09520000010010", "271231", "21", "S1")
-    assert gs1.read_label("]C1", b"\x1d10LOT").lot == "LOT"
-    assert gs1.read_label("]E0", b"4006381333931").gtin == "04006381333931"
-    assert gs1.read_label("]d2", b"00106141411234567897").elements["00"] == "106141411234567897"
+    assert _label("]C1", b"\x1d10LOT").lot == "LOT"
+    assert _label("]E0", b"4006381333931").gtin == "04006381333931"
+    assert _label("]d2", b"00106141411234567897").elements["00"] == "106141411234567897"
 
 
-def test_gs1_leaves_plain_symbologies_alone():
+def test_gs1_leaves_plain_symbologies_alone() -> None:
     for aim in ("]d1", "]C0", "]Q1"):
         assert gs1.read_label(aim, b"0109520000010010") is None
-    assert gs1.read_label("", b"0109520000010010").gtin == "09520000010010"
+    assert _label("", b"0109520000010010").gtin == "09520000010010"
     assert gs1.read_label("", b"0109520000010014") is None  # wrong check digit: no label, then
 
 
-def test_gs1_refuses_what_it_would_have_to_guess():
+def test_gs1_refuses_what_it_would_have_to_guess() -> None:
     assert _refused("]d2", b"0109520000010010" + b"21ABC17271231") == "ambiguous"
     assert _refused("]d2", b"21ABC0109520000010010") == "ambiguous"
     assert _refused("]d2", b"10" + b"A" * 21) == "ambiguous"
@@ -87,7 +93,7 @@ def test_gs1_refuses_what_it_would_have_to_guess():
     assert _refused("]d2", b"21LOT1710") == "taken"  # no date: an honest serial
 
 
-def test_gs1_refuses_what_is_damaged():
+def test_gs1_refuses_what_is_damaged() -> None:
     for raw in (
         b"0109520000010014", b"010952000001001", b"17271331", b"17271232", b"17271200\x1d10", b"", b"\x1d\x1d", b"9",
         b"10A\x1d10B", b"10\xff", b"10A\x00", b"zz123", b"88123",
@@ -95,7 +101,7 @@ def test_gs1_refuses_what_is_damaged():
         assert _refused("]d2", raw) == "unreadable", raw
 
 
-def test_gs1_expiry_days_and_centuries():
+def test_gs1_expiry_days_and_centuries() -> None:
     assert gs1.end_of_day_ms("261118", NOW_MS) == 1795046400000
     assert gs1.end_of_day_ms("270200", NOW_MS) == gs1.end_of_day_ms("270228", NOW_MS)
     assert gs1.end_of_day_ms("280200", NOW_MS) == gs1.end_of_day_ms("280229", NOW_MS)
@@ -106,10 +112,10 @@ def test_gs1_expiry_days_and_centuries():
             gs1.end_of_day_ms(wrong, NOW_MS)
         except gs1.Gs1Error:
             continue
-        assert False, wrong
+        raise AssertionError(wrong)
 
 
-def test_clock_grows_uncertain_and_takes_the_better_word():
+def test_clock_grows_uncertain_and_takes_the_better_word() -> None:
     clock = Clock(link_delay_ms=100)
     assert clock.now(5) is None
     assert clock.told(NOW_MS, 20, 1000) == (True, None)
@@ -121,18 +127,19 @@ def test_clock_grows_uncertain_and_takes_the_better_word():
     assert clock.now(1000 + 10000000) == (NOW_MS, 101)
 
 
-def test_sensors_mark_what_is_wrong():
+def test_sensors_mark_what_is_wrong() -> None:
     sensors = Sensors([CHANNEL, CHANNEL])
     sensors.begin(2, 500)
     bodies = [sensors.take([3700 + at % 7, value]) for at, value in enumerate([None, "fault", 9000, -1] + [5] * 56)]
     assert bodies[:59] == [None] * 59
     body = bodies[59]
+    assert body is not None
     assert (body[1], body[2], body[3], body[4]) == (2, 500, 1000, 60)
     assert body[6] == [[1, 0, 1, 1], [1, 1, 1, 4], [1, 2, 2, 3]]
     assert sensors.flush() is None
 
 
-def test_sensors_call_a_frozen_value_stuck():
+def test_sensors_call_a_frozen_value_stuck() -> None:
     sensors = Sensors([CHANNEL])
     sensors.begin(2, 0)
     marks = []
@@ -143,14 +150,14 @@ def test_sensors_call_a_frozen_value_stuck():
     assert marks == [None, [[0, 59, 1, 2]], [[0, 0, 60, 2]]]
 
 
-def test_sensors_lose_what_the_front_end_no_longer_keeps():
+def test_sensors_lose_what_the_front_end_no_longer_keeps() -> None:
     sensors = Sensors([CHANNEL])
     sensors.begin(2, 0)
     assert sensors.due(999) == (0, 0, 1)
     assert sensors.due(99000) == (0, 36, 64)
 
 
-def test_alarms_wait_for_the_delay_and_clear():
+def test_alarms_wait_for_the_delay_and_clear() -> None:
     limit = Limit("temp", 360, 380, -1, 3000, ["culture"])
     alarms = Alarms([limit], [CHANNEL], [])
     found = []
@@ -171,7 +178,7 @@ def test_alarms_wait_for_the_delay_and_clear():
     assert again.take(0, "wash", [3700])[0][1] == CLEARED
 
 
-def test_panel_fits_its_display():
+def test_panel_fits_its_display() -> None:
     for lines in (panel.full(12345678), panel.not_enrolled(), panel.broken("x" * 50, "y" * 50), panel.lines("a" * 99)):
         assert len(lines) == panel.LINES
         assert max([len(line) for line in lines]) <= panel.LINE_CHARS

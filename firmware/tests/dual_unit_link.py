@@ -3,51 +3,56 @@
 from agent import frames
 from agent.link import WINDOW_RECORDS, Link
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 KID = b"kid-0001"
 
 
 class Store:
     """Records 0..count-1 that say their own number."""
 
-    def __init__(self, count, missing=()):
+    def __init__(self, count: int, missing: "tuple[int, ...]" = ()) -> None:
         self.count, self.missing, self.oldest = count, missing, 0
 
     @property
-    def next_seq(self):
+    def next_seq(self) -> int:
         return self.count
 
     @property
-    def head(self):
+    def head(self) -> bytes:
         return bytes(32)
 
-    def read(self, seq):
+    def read(self, seq: int) -> "bytes | None":
         return None if seq in self.missing or seq >= self.count else b"record %d" % seq
 
 
-def link_to(store):
+def link_to(store: Store) -> Link:
     return Link(store, (KID, "U-01", 1, 1, "fw"), 1000)
 
 
-def heard(chunks):
-    reader, messages = frames.Reader(), []
+def heard(chunks: "list[bytes]") -> "list[Any]":
+    reader = frames.Reader()
+    messages: "list[Any]" = []
     for chunk in chunks:
         messages += reader.feed(chunk)
     return messages
 
 
-def sent_seqs(chunks):
+def sent_seqs(chunks: "list[bytes]") -> "list[int]":
     return [int(message[1].split(b" ")[1]) for message in heard(chunks) if message[0] == frames.RECORD]
 
 
-def welcome(link, relayed_next=0, now_ms=0):
+def welcome(link: Link, relayed_next: int = 0, now_ms: int = 0) -> None:
     link.receive(frames.encode([frames.WELCOME, 1, "GW", relayed_next]), now_ms)
 
 
-def ack(link, next_seq, now_ms=0, kid=KID):
+def ack(link: Link, next_seq: int, now_ms: int = 0, kid: bytes = KID) -> None:
     link.receive(frames.encode([frames.ACK, kid, next_seq]), now_ms)
 
 
-def test_hello_until_welcomed():
+def test_hello_until_welcomed() -> None:
     link = link_to(Store(3))
     assert heard(link.due(0))[0] == [frames.HELLO, 1, KID, "U-01", 1, 0, 3, bytes(32), 1, "fw"]
     assert link.due(999) == []
@@ -56,7 +61,7 @@ def test_hello_until_welcomed():
     assert not link.welcomed
 
 
-def test_window_and_start():
+def test_window_and_start() -> None:
     link = link_to(Store(100))
     welcome(link)
     assert sent_seqs(link.due(0)) == list(range(WINDOW_RECORDS))
@@ -73,7 +78,7 @@ def test_window_and_start():
         assert (sent_seqs(link.due(2000)) + [100])[0] == first
 
 
-def test_hello_after_three_silent_resends():
+def test_hello_after_three_silent_resends() -> None:
     link = link_to(Store(2))
     welcome(link)
     said = [heard(link.due(at_ms))[0][0] for at_ms in (0, 1000, 2000, 3000)]
@@ -81,7 +86,7 @@ def test_hello_after_three_silent_resends():
     assert not link.welcomed
 
 
-def test_wants_do_not_move_the_window():
+def test_wants_do_not_move_the_window() -> None:
     link = link_to(Store(30, missing=(5,)))
     welcome(link, 30)
     link.receive(frames.encode([frames.WANT, KID, 4, 99]), 0)
@@ -95,7 +100,7 @@ def test_wants_do_not_move_the_window():
     assert link.due(99) == []
 
 
-def test_an_unreadable_record_is_stepped_over_after_all_before_it_are_relayed():
+def test_an_unreadable_record_is_stepped_over_after_all_before_it_are_relayed() -> None:
     link = link_to(Store(6, missing=(2, 3)))
     welcome(link)
     assert sent_seqs(link.due(0)) == [0, 1]
@@ -112,9 +117,9 @@ def test_an_unreadable_record_is_stepped_over_after_all_before_it_are_relayed():
     assert sent_seqs(link.due(9)) + [5] == [4, 5, 5] or link.relayed_next == 4
 
 
-def test_everything_arrives_over_a_line_that_loses_and_flips():
+def test_everything_arrives_over_a_line_that_loses_and_flips() -> None:
     state = 12345
-    link, store, gateway = link_to(Store(60)), None, frames.Reader()
+    link, gateway = link_to(Store(60)), frames.Reader()
     got = 0
     now_ms = 0
     while got < 60:
@@ -138,4 +143,3 @@ def test_everything_arrives_over_a_line_that_loses_and_flips():
         link.receive(bytes(((state >> 8) & 0xFF, 0)), now_ms)
         now_ms += 250
     assert link.noise > 0
-    assert store is None

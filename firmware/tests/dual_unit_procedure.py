@@ -3,8 +3,12 @@
 import hashlib
 
 from agent import cbor, cose, events, orders
-from agent.procedure import Procedure
+from agent.procedure import Answer, Procedure
 from agent.scanner import Read, split_aim
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 SEED = bytes(range(32))
 KID = b"kid-0001"
@@ -13,9 +17,9 @@ CLOCK = (NOW_MS, 100)
 GTIN = "09520000010010"
 
 
-def order_fields():
-    steps = [{1: "load", 2: "Load", 3: ["donor", "kit", "kit"]}, {1: "wash", 2: "Wash", 3: []}]
-    items = [
+def order_fields() -> "dict[int, Any]":
+    steps: "list[Any]" = [{1: "load", 2: "Load", 3: ["donor", "kit", "kit"]}, {1: "wash", 2: "Wash", 3: []}]
+    items: "list[Any]" = [
         {1: "donor", 2: "Donor bag", 3: "", 4: 0, 5: "=A999912345678"},
         {1: "kit", 2: "Tubing set", 3: GTIN, 4: 7},
     ]
@@ -25,14 +29,14 @@ def order_fields():
 class Bench:
     """A procedure whose records go through the journal's form and back, as in a unit."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         raw = cose.sign1(cose.PureSigner(SEED), cose.ORDER, cbor.encode(order_fields()))
         self.order = orders.stored_order(raw)
-        self.records = []
+        self.records: "list[Any]" = []
         self.procedure = Procedure()
         self.procedure.order = self.order
 
-    def scan(self, code, clock=CLOCK):
+    def scan(self, code: "str | bytes", clock: "tuple[int, int] | None" = CLOCK) -> Answer:
         aim, raw = split_aim(code if isinstance(code, bytes) else ("]d1" + code).encode())
         answer = self.procedure.read(Read(aim, raw, "", 0), clock)
         for kind, body, operator in answer.records:
@@ -43,22 +47,23 @@ class Bench:
             self.procedure.fold(len(self.records) - 1, *self.records[-1])
         return answer
 
-    def reason(self, code, clock=CLOCK):
+    def reason(self, code: "str | bytes", clock: "tuple[int, int] | None" = CLOCK) -> str:
         answer = self.scan(code, clock)
         assert not answer.accepted
-        return self.records[-1][3][5]
+        reason: str = self.records[-1][3][5]
+        return reason
 
-    def ready(self):
+    def ready(self) -> "Bench":
         for code in ("CT/BADGE/OP-1", "CT/BATCH/OPEN", "CT/STEP/START/load"):
             assert self.scan(code).accepted, code
         return self
 
 
-def kit(serial, expiry="271231", lot="L1"):
+def kit(serial: str, expiry: str = "271231", lot: str = "L1") -> bytes:
     return ("]d201" + GTIN + "17" + expiry + "10" + lot + "\x1d21" + serial).encode()
 
 
-def test_nothing_without_badge_batch_and_step():
+def test_nothing_without_badge_batch_and_step() -> None:
     bench = Bench()
     assert bench.reason("CT/BATCH/OPEN") == "no_operator"
     assert bench.scan("CT/BADGE/OP-1").accepted
@@ -68,7 +73,7 @@ def test_nothing_without_badge_batch_and_step():
     assert bench.reason("CT/BATCH/OPEN") == "not_asked"
 
 
-def test_scans_are_judged_against_the_step():
+def test_scans_are_judged_against_the_step() -> None:
     bench = Bench().ready()
     assert bench.reason("=B000000000000") == "wrong_item"
     assert bench.records[-1][3][3] == "donor"
@@ -83,7 +88,7 @@ def test_scans_are_judged_against_the_step():
     assert bench.scan("CT/STEP/DONE").accepted
 
 
-def test_expiry_and_the_clock():
+def test_expiry_and_the_clock() -> None:
     bench = Bench().ready()
     day_end_ms = 1795046400000  # the end of 2026-11-18
     assert bench.reason(kit("S1", "261117")) == "expired"
@@ -98,7 +103,7 @@ def test_expiry_and_the_clock():
     assert bench.scan(kit("S1", "261118"), (day_end_ms - 200, 100)).accepted
 
 
-def test_order_of_steps_and_reasons():
+def test_order_of_steps_and_reasons() -> None:
     bench = Bench()
     bench.scan("CT/BADGE/OP-1")
     bench.scan("CT/BATCH/OPEN")
@@ -122,20 +127,20 @@ def test_order_of_steps_and_reasons():
     assert bench.reason("CT/BATCH/OPEN") == "no_batch"  # an order is good for one batch
 
 
-def test_the_close_counts_every_record_by_type():
+def test_the_close_counts_every_record_by_type() -> None:
     bench = Bench().ready()
     bench.reason("nonsense")
     bench.scan("CT/QTY/kit/used/12.50/mL")
     bench.scan("CT/BATCH/ABORT/spilled")
     kind, batch, operator, body = bench.records[-1]
     assert (kind, batch, operator, body[1], body[3]) == (events.BATCH_CLOSE, "B-1", "OP-1", 1, 2)
-    counted = {}
+    counted: "dict[int, int]" = {}
     for other in bench.records[1:-1]:
         counted[other[0]] = counted.get(other[0], 0) + 1
     assert body[2] == counted
 
 
-def test_repeat_frees_the_serials_of_its_step():
+def test_repeat_frees_the_serials_of_its_step() -> None:
     bench = Bench().ready()
     bench.scan(kit("S1"))
     bench.scan("CT/STEP/DONE/short")
@@ -143,7 +148,7 @@ def test_repeat_frees_the_serials_of_its_step():
     assert bench.scan(kit("S1")).accepted
 
 
-def test_badges_change_hands():
+def test_badges_change_hands() -> None:
     bench = Bench()
     bench.scan("CT/BADGE/OP-1")
     bench.scan("CT/BADGE/OP-2")
@@ -154,7 +159,7 @@ def test_badges_change_hands():
     assert bench.procedure.operator == ""
 
 
-def test_quantities_and_notes_are_checked():
+def test_quantities_and_notes_are_checked() -> None:
     bench = Bench().ready()
     for code in (
         "CT/QTY/none/used/1/mL", "CT/QTY/kit/eaten/1/mL", "CT/QTY/kit/used/1e9/mL", "CT/QTY/kit/used/-1/mL",
@@ -168,14 +173,14 @@ def test_quantities_and_notes_are_checked():
     assert bench.records[-1][3] == {1: "kit", 2: 2, 3: 7, 4: 0, 5: "mg/mL"}
 
 
-def test_a_gs1_label_is_never_a_command():
+def test_a_gs1_label_is_never_a_command() -> None:
     bench = Bench()
     answer = bench.scan(b"]d2CT/BADGE/OP-1")
     assert not answer.accepted
     assert bench.procedure.operator == ""
 
 
-def test_records_alone_rebuild_the_state():
+def test_records_alone_rebuild_the_state() -> None:
     bench = Bench().ready()
     bench.scan("=A999912345678")
     bench.scan(kit("S1"))
@@ -193,7 +198,7 @@ def test_records_alone_rebuild_the_state():
         assert resumed.missing_items() == ["kit"]
 
 
-def test_a_lost_order_allows_only_an_abort():
+def test_a_lost_order_allows_only_an_abort() -> None:
     bench = Bench().ready()
     bench.procedure.order = None
     assert bench.reason(kit("S1")) == "not_asked"
@@ -201,13 +206,13 @@ def test_a_lost_order_allows_only_an_abort():
     assert bench.scan("CT/BATCH/ABORT/order lost").accepted
 
 
-def test_orders_are_verified():
+def test_orders_are_verified() -> None:
     signer = cose.PureSigner(SEED)
     payload = cbor.encode(order_fields())
     raw = cose.sign1(signer, cose.ORDER, payload)
     assert orders.open_order(raw, signer.public_key, KID).digest == hashlib.sha256(raw).digest()
 
-    def refused(raw, key, kid):
+    def refused(raw: bytes, key: bytes, kid: bytes) -> str:
         try:
             orders.open_order(raw, key, kid)
         except orders.OrderRefused as error:
@@ -223,7 +228,7 @@ def test_orders_are_verified():
         assert refused(cose.sign1(signer, cose.ORDER, cbor.encode(fields)), signer.public_key, KID) == "malformed", key
 
 
-def test_chunks_of_an_order():
+def test_chunks_of_an_order() -> None:
     raw = bytes([at & 0xFF for at in range(2000)])
     chunks = [(len(raw), at, raw[at : at + 900]) for at in range(0, len(raw), 900)]
     assembler = orders.Assembler()
