@@ -34,6 +34,8 @@ class Peer:
         self.hellos: list[frames.Hello] = []
         self.statuses: list[frames.Status] = []
         self.acks = True
+        self.archive_every: int | None = None  # receipts by itself, for every so many records
+        self.archived_next = 0
         self.hung_up = False
         self._now_ms = now_ms
         self._reader = frames.FrameReader()
@@ -127,6 +129,9 @@ class Peer:
             self.records[seq] = message.raw
             if self.acks:
                 self.send(frames.Ack(self.kid, self.next_seq()))
+            if self.archive_every and self.next_seq() >= self.archived_next + self.archive_every:
+                self.archived_next = self.next_seq()
+                self.receipt(self.archived_next - 1)
         elif isinstance(message, frames.Status):
             self.statuses.append(message)
 

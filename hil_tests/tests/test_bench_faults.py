@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -90,6 +91,46 @@ def test_power_cuts_at_every_flash_operation_of_a_step(tmp_path: Path) -> None:
         peer.wait(lambda: peer.next_seq() >= len(records), "everything")
         assert_truthful(unit, peer)
     assert time.monotonic() - began_s < 600  # a hang, not a speed limit
+
+
+def test_power_cuts_while_room_is_made(tmp_path: Path) -> None:
+    """A ring of 128 pages goes round several times: erases, receipts and checkpoints are cut as well."""
+    seen: dict[int, bytes] = {}
+    with powered(tmp_path, journal_blocks=8) as unit, connect(unit) as peer:
+        open_batch(unit, peer)
+        scan(unit, plain("CT/STEP/START/load"), "Step started")
+        scan(unit, plain("=A99991234567800"), "OK Donor bag")
+        peer.archive_every = 6
+        for cut in range(16):
+            unit.power_cut(at_flash_op=24 + cut, torn_bytes=TORN_BYTES[cut % len(TORN_BYTES)])
+            if not unit.is_on:
+                unit.power_on()
+            wait_ready_or_off(unit)
+            for note in range(40):
+                unit.scan(plain(f"CT/NOTE/{cut} {note} {'x' * 120}"))
+            unit.wait_off(30)
+            now = {wire.decode_record(raw).seq: raw for raw in unit.journal()}
+            assert all(now.get(seq, raw) == raw for seq, raw in seen.items())
+            assert {seq for seq in seen if seq >= peer.archived_next} <= set(now)
+            seen |= now
+        unit.power_on()
+        unit.wait_panel(f"{BATCH} load")
+        unit.wait_panel("> Cartridge")
+        scan(unit, plain("CT/BATCH/ABORT/enough"), "Batch aborted")
+        peer.wait_types(RecordType.BATCH_CLOSE)
+        assert_truthful_records(peer)
+        close = next(record for record in reversed(peer.decoded()) if record.type == RecordType.BATCH_CLOSE)
+        assert isinstance(close.body, wire.BatchClose)
+        assert sum(close.body.counts.values()) == close.seq - close.body.first_seq
+        assert min(now) > 60, "the ring never went round"
+
+
+def assert_truthful_records(peer: Peer) -> None:
+    """Everything that the gateway ever heard is one stream, without a hole and without a second version."""
+    records = peer.decoded()
+    assert [record.seq for record in records] == list(range(len(records)))
+    for before, after in pairwise(records):
+        assert after.prev == before.digest
 
 
 def test_lost_acks_cost_resends_and_nothing_else(tmp_path: Path) -> None:
