@@ -98,6 +98,19 @@ def _die_with_the_bench() -> None:
     _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
+def run(command: Sequence[str], env: Mapping[str, str], limit_s: float) -> subprocess.CompletedProcess[str]:
+    """A program to its end, whatever its exit code; it ends with the thread that waits for it."""
+    return subprocess.run(
+        command,
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=limit_s,
+        check=False,
+        preexec_fn=_die_with_the_bench,
+    )
+
+
 def free_port() -> int:
     """A TCP port on loopback that was free a moment ago."""
     with socket.socket() as probe:

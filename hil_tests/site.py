@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from hil_tests.network import Network
-from hil_tests.programs import BenchError, Program, answers, free_port, python, wait_until
+from hil_tests.programs import BenchError, Program, answers, free_port, python, run, wait_until
 
 COMMAND_LIMIT_S = 60.0
 WEB_START_S = 30.0
@@ -46,7 +46,7 @@ class Cloud:
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """One `python -m cloud ...` to its end, whatever its exit code."""
-        return _run(python("cloud", *arguments), self._env)
+        return run(python("cloud", *arguments), self._env, COMMAND_LIMIT_S)
 
     def command(self, *arguments: str) -> str:
         """What a `python -m cloud ...` prints; BenchError with its own words when it fails."""
@@ -112,15 +112,11 @@ class Gateway:
 
     def status(self) -> dict[str, Any]:
         """What `python -m gateway status --json` says now."""
-        done = _run(python("gateway", "status", "--config", str(self.config), "--json"), self._env)
+        done = run(python("gateway", "status", "--config", str(self.config), "--json"), self._env, COMMAND_LIMIT_S)
         if not done.stdout.strip():
             raise BenchError(f"gateway status of {self.name}: {done.stderr.strip()}")
         status: dict[str, Any] = json.loads(done.stdout)
         return status
-
-
-def _run(command: list[str], env: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command, env=env, capture_output=True, text=True, timeout=COMMAND_LIMIT_S, check=False)
 
 
 def _gateway_toml(name: str, site: str, ports: list[str], cloud_key: str, broker_port: int) -> str:

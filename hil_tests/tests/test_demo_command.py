@@ -1,0 +1,88 @@
+"""The demonstration as a command: harmless to run again, one sentence when it cannot, and Ctrl-C leaves nothing."""
+
+import os
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from hil_tests.programs import BenchError, python, wait_until
+from hil_tests.stage import MARKER, take_folder
+
+RISE_S = 90.0
+
+
+def test_leftovers_of_a_former_run_are_cleared(tmp_path: Path) -> None:
+    folder = tmp_path / "demo"
+    take_folder(folder).close()
+    (folder / "cloud").mkdir()
+    (folder / "cloud" / "db.sqlite3").touch()
+    take_folder(folder).close()
+    assert [entry.name for entry in folder.iterdir()] == [MARKER]
+
+
+def test_somebody_elses_files_are_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").touch()
+    with pytest.raises(BenchError, match="holds files that no demonstration made"):
+        take_folder(tmp_path)
+    assert (tmp_path / "thesis.txt").exists()
+
+
+def test_a_second_run_in_the_same_folder_is_told_so(tmp_path: Path) -> None:
+    lock = take_folder(tmp_path / "demo")
+    done = subprocess.run(
+        python("hil_tests.story", "--once", "--state", str(tmp_path / "demo")),
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    lock.close()
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert "another demonstration is running" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_sensor_file_that_is_none_is_told_so(tmp_path: Path) -> None:
+    wrong = tmp_path / "wrong.csv"
+    wrong.write_text("a,b\n1,2\n")
+    command = python("hil_tests.story", "--once", "--state", str(tmp_path / "demo"), "--sensor-csv", str(wrong))
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert "timestamp,value" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.story
+@pytest.mark.timeout(180)
+def test_ctrl_c_ends_everything(tmp_path: Path) -> None:
+    folder, said = tmp_path / "demo", tmp_path / "said"
+    with said.open("w") as stderr:
+        demo = subprocess.Popen(
+            python("hil_tests.story", "--state", str(folder)), stderr=stderr, start_new_session=True
+        )
+    try:
+        wait_until(lambda: "password" in said.read_text(), what="the address and the login", timeout_s=RISE_S)
+        assert len(processes_of(folder)) > 3
+        demo.send_signal(signal.SIGINT)
+        assert demo.wait(60) == 0
+    finally:
+        demo.kill()
+        demo.wait()
+    assert "Traceback" not in said.read_text()
+    wait_until(lambda: processes_of(folder) == [], what="every process of it to be gone", timeout_s=10)
+
+
+def processes_of(folder: Path) -> list[str]:
+    """Command lines of living processes that name the folder, or were started with it in their environment."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            command, environment = (process / "cmdline").read_bytes(), (process / "environ").read_bytes()
+        except OSError:
+            continue
+        if int(process.name) != os.getpid() and str(folder).encode() in command + environment:
+            found.append(command.replace(b"\0", b" ").decode())
+    return found
