@@ -150,6 +150,7 @@ def test_a_whole_batch(unit: UnixUnit, peer: Peer) -> None:
     assert [(found.asked, found.verdict) for found in scans] == [
         ("donor", ScanVerdict.ACCEPTED), ("cartridge", ScanVerdict.ACCEPTED), ("buffer", ScanVerdict.ACCEPTED),
     ]  # fmt: skip
+    assert mine[-1].type == RecordType.SAMPLES, "the batch's last readings are not in the batch"
     assert mine[-1].time_ms is not None
     assert abs(mine[-1].time_ms - NOW_MS) < 600_000
 
@@ -193,6 +194,8 @@ def test_a_forged_or_foreign_order_is_not_taken(unit: UnixUnit, peer: Peer) -> N
     opened = next(record for record in assert_contiguous(unit) if record.type == RecordType.BATCH_OPEN)
     assert isinstance(opened.body, wire.BatchOpen)
     assert opened.batch == BATCH
+    peer.order(order(peer.kid, number=9, batch="B-NEXT"))
+    scan(unit, plain("CT/STEP/START/load"), "Step started")  # the order in force is still the batch's own
     assert wire.verify_order(wire.sign_order(CLOUD_SEED, order(peer.kid, number=3)), CLOUD_KEY).number == 3
 
 
