@@ -50,6 +50,11 @@ lock:
 	CUSTOM_COMPILE_COMMAND='make lock' $(COMPILE) --output-file requirements.lock pyproject.toml
 	CUSTOM_COMPILE_COMMAND='make lock' $(COMPILE) --extra test --constraint requirements.lock --constraint requirements-assets.lock --output-file requirements-test.lock pyproject.toml
 
+# README's screenshots, from the last test run.
+.PHONY: pictures
+pictures:
+	$(PY) tools/readme_pictures.py
+
 clean:
 	rm -rf .venv .cache .state build dist test-report *.egg-info .mypy_cache .ruff_cache .hypothesis .pytest_cache .import_linter_cache
 	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
