@@ -55,9 +55,9 @@ class Peer:
             os.write(self._fd, raw)
 
     def next_seq(self) -> int:
-        """The first seq that has not arrived."""
+        """The first seq that has not arrived, from the oldest of this session's hello on (W54)."""
         with self._lock:
-            seq = 0
+            seq = self.hellos[-1].oldest if self.hellos else 0
             while seq in self.records:
                 seq += 1
             return seq

@@ -274,6 +274,25 @@ def test_three_hundred_records_in_160_kb(tmp_path: Path) -> None:
         assert sum(record.type == RecordType.BOOT for record in peer.decoded()) == 2, "the unit ran out of heap"
 
 
+def test_a_record_that_rotted_in_flash_is_a_hole_and_no_obstacle(tmp_path: Path) -> None:
+    with powered(tmp_path) as unit:
+        scan(unit, plain("CT/BADGE/OP-1"), "Welcome OP-1")
+        unit.power_cut()
+        flash = bytearray((tmp_path / "flash.bin").read_bytes())
+        rotten = unit.journal()[2]
+        flash[flash.index(rotten[:40]) + 20] ^= 1
+        (tmp_path / "flash.bin").write_bytes(flash)
+        assert rotten not in unit.journal()
+        unit.power_on()
+        unit.wait_panel("Restarted")
+        with connect(unit) as peer:
+            peer.wait(lambda: any(record.type == RecordType.LOSS for record in peer.decoded()), "the loss record")
+            assert 2 not in peer.records
+            loss = next(record.body for record in peer.decoded() if isinstance(record.body, wire.Loss))
+            assert (loss.what, loss.count, loss.text) == ("record", 1, "seq 2 is not readable in the journal")
+            assert peer.hellos[-1].oldest == 3
+
+
 def test_a_unit_without_configuration_says_so(tmp_path: Path) -> None:
     with UnixUnit(tmp_path, journal_bytes=8 * BLOCK_BYTES) as unit:
         unit.power_on()
