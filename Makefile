@@ -5,8 +5,9 @@ SHELL := /bin/sh
 
 PY := .venv/bin/python
 HOUSES := wire firmware gateway cloud tools hil_tests
-# What a browser and the story cost is left to `make test`.
-QUICK := wire/tests firmware/tests gateway/tests cloud/tests tools/tests
+# Browsers, the story and whole processes are left to `make test`.
+QUICK := wire/tests firmware/tests gateway/tests cloud/tests tools/tests \
+	--ignore=gateway/tests/test_gateway_process.py --ignore=cloud/tests/test_cloud_ingest.py
 
 help:
 	@echo "make demo          three units, two sites, one cloud, with its web page, until Ctrl-C"
@@ -25,12 +26,13 @@ demo:
 test:
 	@tools/setup.sh test
 	@$(MAKE) --no-print-directory lint
-	$(PY) -m pytest -q
+	$(PY) -m pytest -q -n 2 wire firmware gateway cloud tools
+	$(PY) -m pytest -q hil_tests
 
 check:
 	@tools/setup.sh check
 	@$(MAKE) --no-print-directory lint
-	$(PY) -m pytest -q -m 'not browser and not story' $(QUICK)
+	$(PY) -m pytest -q -n 2 -m 'not browser and not story' $(QUICK)
 
 .PHONY: lint
 lint:
