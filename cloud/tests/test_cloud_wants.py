@@ -10,6 +10,7 @@ HOLE = (KID, 3, 7)
 
 
 def test_a_hole_is_given_a_moment_then_asked_for_with_back_off() -> None:
+    """SPEC W65."""
     schedule, asked = WantSchedule(random.Random(1)), []
     for tick in range(4 * 3600):
         schedule.update([HOLE], float(tick))

@@ -55,6 +55,7 @@ def enrolled() -> FakeUnit:
 
 
 def test_receipts_and_acknowledgements_follow_the_commit(worker: Worker, broker: Broker) -> None:
+    """SPEC W40, W63."""
     unit = enrolled()
     worker.handle(deliveries(payload(unit.records[:1]), payload(unit.records[1:])))
     assert broker.heard == [("receipts", 2), ("ack 1", 2), ("ack 2", 2)]

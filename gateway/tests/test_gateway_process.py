@@ -140,6 +140,7 @@ def test_gateway_and_broker_killed_at_random_moments(tmp_path: Path) -> None:
 
 
 def test_a_broker_that_forgets_is_sent_everything_again(tmp_path: Path) -> None:
+    """SPEC W62."""
     bench = Bench(tmp_path, receipts=False)
     with stopping(*bench.parts):
         bench.stream.write(20)
@@ -163,6 +164,7 @@ def test_a_broker_that_forgets_is_sent_everything_again(tmp_path: Path) -> None:
 
 
 def test_a_cloud_that_is_silent_is_named_and_a_retained_receipt_is_dropped(tmp_path: Path) -> None:
+    """SPEC W64."""
     bench = Bench(tmp_path, receipts=False, start=False)
     with stopping(*bench.parts):
         bench.stream.write(3)

@@ -137,6 +137,7 @@ def through_line(messages: list[Message], faults: list[str]) -> list[Message]:
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(steps=STEPS)
 def test_every_record_is_stored_once_and_none_is_acknowledged_before(steps: list[Step]) -> None:
+    """SPEC W54, W57."""
     with tempfile.TemporaryDirectory() as folder:
         bench, unit = Bench(Path(folder)), ModelUnit()
         recovery: list[Step] = [("resend", 0, [], []), ("talk", 0, [], []), ("unit_restarts", 0, [], [])]
@@ -175,6 +176,7 @@ def record(seq: int) -> RecordFrame:
 
 
 def test_a_failed_commit_acknowledges_nothing(bench: Bench) -> None:
+    """SPEC W54."""
     bench.hear([hello(3)], dies=False)
     assert bench.hear([record(0), record(1)], dies=True) == []
     assert bench.hear([hello(3)], dies=False)[0] == Welcome("gw", 0)

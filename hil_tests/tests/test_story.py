@@ -26,6 +26,7 @@ def test_all_that_was_saved_is_archived(told: Told) -> None:
 
 
 def test_the_ledger_is_what_the_units_journaled(told: Told) -> None:
+    """SPEC W58: byte for byte, through gateways that were killed and brokers that forgot."""
     assert check(told.truth(), told.stage.cloud.database) == []
 
 
@@ -34,6 +35,7 @@ def test_no_record_was_forged_into_the_ledger(told: Told) -> None:
 
 
 def test_no_receipt_came_before_its_records(told: Told) -> None:
+    """SPEC W40: the witness looked into the ledger at the moment each receipt passed."""
     assert len(told.stage.witness.receipts) > 10
     assert told.stage.witness.too_early == []
 
@@ -62,6 +64,7 @@ def test_trouble_leaves_a_complete_batch_with_its_interruptions(told: Told) -> N
 
 
 def test_a_bad_carrier_is_found_out_and_everything_refilled(told: Told) -> None:
+    """SPEC W65, and W56: what the spool lacks comes out of the unit's journal."""
     report = told.report(4)
     assert verdicts(report) == {"complete": True, "conforming": True, "authentic": True}
     assert codes(report) >= {"signature_invalid", "key_not_valid", "sequence_gap"}
