@@ -8,7 +8,7 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).parent.parent.parent
 HOUSES = ("wire", "firmware", "gateway", "cloud", "hil_tests")
-NUMBER = re.compile(r"\bW\d+\b")
+NUMBER = re.compile(r"\bW\d{1,2}\b")
 ITSELF = Path(__file__).resolve()
 
 
