@@ -6,6 +6,8 @@ One process per test: the garbage of one test would scatter the heap of the next
 import gc
 import sys
 
+gc.threshold(4096)  # as on a unit: what lives on must not lie scattered between garbage
+
 firmware, module_name, test = sys.argv[1:4]
 sys.path.insert(0, firmware)
 module = __import__("tests." + module_name, None, None, (module_name,))
