@@ -6,7 +6,8 @@ One process per test: the garbage of one test would scatter the heap of the next
 import gc
 import sys
 
-gc.threshold(4096)  # as on a unit: what lives on must not lie scattered between garbage
+# As on a unit: what lives on must not lie scattered between garbage. (MicroPython's gc has more than CPython's.)
+gc.threshold(4096)  # type: ignore[attr-defined]
 
 firmware, module_name, test = sys.argv[1:4]
 sys.path.insert(0, firmware)
