@@ -68,7 +68,7 @@ if [ "$(cat "$stamp" 2>/dev/null)" != "$wanted" ]; then
     again="is a package index in reach? Then run the same command again."
     $pip install --require-hashes --no-deps -r requirements-assets.lock >&2 || die "pip could not install requirements-assets.lock; $again"
     $pip install --require-hashes -r "$lock" >&2 || die "pip could not install $lock; $again"
-    $pip install --no-deps --no-build-isolation --editable . >&2 || die "pip could not install cartrace itself; its own words are above."
+    PYTHONWARNINGS=ignore $pip install --no-deps --no-build-isolation --editable . >&2 || die "pip could not install cartrace itself; its own words are above."
     echo "$wanted" >"$stamp"
 fi
 

@@ -59,7 +59,7 @@ def test_trouble_leaves_a_complete_batch_with_its_interruptions(told: Told) -> N
     assert report["complete"]
     assert report["authentic"]
     restarts = [item for item in report["exceptions"] if item["code"] == "unit_restarted"]
-    assert len(restarts) == 2 or len(restarts[0]["evidence"]) >= 2
+    assert len(restarts) >= 2  # one for each power cut
     assert "late_record" in codes(report)
 
 
