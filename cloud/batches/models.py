@@ -64,6 +64,7 @@ class BatchReport(models.Model):
     open_critical = models.IntegerField(default=0)
     open_major = models.IntegerField(default=0)
     open_minor = models.IntegerField(default=0)
+    refused_copies = models.IntegerField(default=0)  # resolved: altered or forged on the way, the true record is here
     last_contact_ms = models.BigIntegerField(null=True)  # when the cloud received the newest record of the batch
     updated_ms = models.BigIntegerField()
 

@@ -43,6 +43,7 @@ class BatchRow:
     open_critical: int
     open_major: int
     open_minor: int
+    refused_copies: int  # resolved exceptions of authenticity: somebody altered or forged, and the true record is here
     last_contact_ms: int | None
     created_ms: int
     updated_ms: int | None
@@ -298,6 +299,7 @@ def _batch_row(batch: Batch) -> BatchRow:
         open_critical=report.open_critical if report else 0,
         open_major=report.open_major if report else 0,
         open_minor=report.open_minor if report else 0,
+        refused_copies=report.refused_copies if report else 0,
         last_contact_ms=report.last_contact_ms if report else None,
         created_ms=batch.created_ms,
         updated_ms=report.updated_ms if report else None,

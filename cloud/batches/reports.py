@@ -144,6 +144,7 @@ class _Followed:
                 "open_critical": critical,
                 "open_major": major,
                 "open_minor": minor,
+                "refused_copies": report.refused_copies,
                 "last_contact_ms": report.last_contact_ms,
                 "folded": self.folded,
                 "updated_ms": now_ms,

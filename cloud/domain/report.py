@@ -219,6 +219,11 @@ class Report:
         severities = [item.severity for item in self.exceptions if item.state == OPEN]
         return severities.count(CRITICAL), severities.count(MAJOR), severities.count(MINOR)
 
+    @property
+    def refused_copies(self) -> int:
+        """Altered or forged on the way, and the true record is here: resolved exceptions of authenticity."""
+        return sum(item.state == RESOLVED and item.verdict == AUTHENTIC for item in self.exceptions)
+
     def to_json(self) -> dict[str, Any]:
         """Only dict, list, str, int, bool and None."""
         plain = _plain(self)

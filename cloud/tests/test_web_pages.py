@@ -135,10 +135,13 @@ def test_what_needs_attention_comes_first(qa: Client) -> None:
     content = text_of(qa, "/")
     found = re.findall(r'id="batch-(B-2026-\d+)"', content)
     assert found[:2] == ["B-2026-0105", "B-2026-0102"]
-    assert set(found[-3:]) == {"B-2026-0101", "B-2026-0103", "B-2026-0104"}
+    assert found[2] == "B-2026-0104", "whole again, but somebody tampered with it"
+    assert set(found[-2:]) == {"B-2026-0101", "B-2026-0103"}
+    assert "refused, put right" in content
     groups = re.findall(r'scope="rowgroup" colspan="8">([^(]+)\(', content)
     assert [group.strip() for group in groups] == [
         "Critical exceptions open",
+        "Altered or forged on the way",
         "Running late",
         "Waiting or running",
         "In order",

@@ -1,6 +1,7 @@
 """The list of batches: which group each belongs to, in which order, and what of it the reader asked for.
 
-Groups answer "what do I look at first": open critical, open major, running late, running, in order. Decides no verdict.
+Groups answer "what do I look at first": open critical, open major, tampering put right, running late, running, in
+order. Decides no verdict.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,6 +18,7 @@ SHOWN = 200  # batches on one page; a filter narrows it
 GROUPS = (
     ("critical", "Critical exceptions open", "Look at these first."),
     ("major", "Major exceptions open", "Something departed from the recipe or is not shown."),
+    ("refused", "Altered or forged on the way", "The true records are here. Read what was refused before you sign."),
     ("late", "Running late", "No news for longer than three heartbeats."),
     ("running", "Waiting or running", "Nothing to do yet."),
     ("good", "In order", "Closed, with all three verdicts good or only minor exceptions."),
@@ -103,7 +105,7 @@ def _line(row: BatchRow, now_ms: int) -> Line:
     goods = ((COMPLETE, row.complete), (CONFORMING, row.conforming), (AUTHENTIC, row.authentic))
     answers = tuple((QUESTIONS[name][0], list_answer(good, row.state)) for name, good in goods)
     silence = duration((now_ms - _heard_ms(row)) // 60_000 * 60_000) if group == "late" else ""
-    tone = {"late": "major", "running": "calm"}.get(group, group)
+    tone = {"late": "major", "refused": "major", "running": "calm"}.get(group, group)
     return Line(row, group, tone, answers, silence)
 
 
@@ -114,6 +116,8 @@ def _group(row: BatchRow, now_ms: int) -> str:
         return "critical"
     if row.open_major or not_good:
         return "major"
+    if row.refused_copies:
+        return "refused"
     if row.state == "running" and now_ms - _heard_ms(row) > LATE_MS:
         return "late"
     return "good" if finished else "running"
