@@ -8,7 +8,7 @@ import hashlib
 from collections.abc import Iterator
 from typing import Any
 
-from tools.make_vectors import (
+from tools.accepted_vectors import (
     BATCH,
     CLOUD,
     EVENTS,
