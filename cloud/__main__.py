@@ -18,7 +18,7 @@ def main() -> None:
         raise SystemExit(2) from None
     from cloud.cli import app  # only now: models need a configured Django
 
-    app()
+    app(prog_name="cartrace cloud")
 
 
 if __name__ == "__main__":

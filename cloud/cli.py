@@ -76,7 +76,7 @@ def _one_sentence() -> Iterator[None]:
         _fail(str(error))
     except DatabaseError as error:
         if "no such table" in str(error):
-            _fail("The database has no tables yet; run `python -m cloud migrate` first.")
+            _fail("The database has no tables yet; run `cartrace cloud migrate` first.")
         _fail(
             f"The database at {_config().database} cannot be used ({error}); check the disk and CARTRACE_CLOUD_STATE."
         )

@@ -24,6 +24,7 @@ from hil_tests.witness import Witness
 RECIPE = Path(__file__).parent / "recipes" / "car-t-demo.toml"
 MARKER = "made-by-cartrace-demo"
 SITES = {"gw-north": "north", "gw-south": "south"}
+UTC_OFFSETS = {"north": "+02:00", "south": "-03:30"}
 UNITS = {"U-01": "gw-north", "U-02": "gw-north", "U-03": "gw-south"}
 
 
@@ -73,6 +74,8 @@ class Stage:
             self.login = Login(self.login.name, user.result()["password"])
             for enrolled in [together.submit(self._enrol, unit, record) for unit, record in genesis.items()]:
                 enrolled.result()
+            for site, offset in UTC_OFFSETS.items():
+                together.submit(self.cloud.command, "site", site, "--utc-offset", offset).result()
         self.witness.start()
         self.cloud.ingest.start()
         for name, site in SITES.items():

@@ -102,6 +102,7 @@ _family(
         "batch": "Order a batch; list and show batches.",
         "streams": "How far each unit's stream is archived.",
         "quarantine": "What was refused, and why.",
+        "site": "Set how far a site is from UTC.",
         "user": "People who may log in.",
     },
 )

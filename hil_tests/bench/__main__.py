@@ -34,7 +34,7 @@ def main() -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m hil_tests.bench", description="One simulated unit.")
+    parser = argparse.ArgumentParser(prog="cartrace unit", description="One simulated unit.")
     acts = parser.add_subparsers(required=True)
     provision = acts.add_parser("provision", help="make a board and write its genesis record for enrolment")
     provision.set_defaults(act=_provision)
