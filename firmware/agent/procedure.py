@@ -8,7 +8,7 @@ requirements R19, R31, R33, R39, R47. Control codes: firmware/README.md.
 
 import hashlib
 
-from agent import events, gs1
+from agent import alarms, events, gs1
 from agent.events import ACCEPTED, ALARM, BATCH_CLOSE, BATCH_OPEN, COMMENT, OPERATOR, QUANTITY, REFUSED, SCAN, STEP
 from agent.orders import NEEDS_EXPIRY, NEEDS_LOT, NEEDS_SERIAL
 
@@ -63,7 +63,7 @@ class Procedure:
         self.step = ""  # the active one
         self.have: "dict[str, int]" = {}  # accepted scans of the active step by item
         self.steps: "dict[str, list[Any]]" = {}  # step -> [last action, marks of the serials accepted in it]
-        self.alarms: "list[str]" = []  # raised and not cleared
+        self.alarms = alarms.AlarmStates()
 
     # --- state, from records only -----------------------------------------------------------------------------------
 
@@ -74,6 +74,7 @@ class Procedure:
             self.counts, self.step, self.have, self.steps = {}, "", {}, {}
         if kind == BATCH_CLOSE:
             self.batch, self.step, self.have, self.steps, self.counts = "", "", {}, {}, {}
+            self.alarms.forget()
         if self.batch:
             self.counts[kind] = self.counts.get(kind, 0) + 1
         if kind == OPERATOR:
@@ -83,9 +84,7 @@ class Procedure:
         elif kind == SCAN and body[4] == ACCEPTED and self.step:
             self._fold_scan(body)
         elif kind == ALARM:
-            self.alarms = [code for code in self.alarms if code != body[1]]
-            if body[2] == 1:
-                self.alarms.append(body[1])
+            self.alarms.fold(body[1], body[2])
 
     def _fold_step(self, step: str, action: int) -> None:
         marks = self.steps[step][1] if step in self.steps and action != REPEAT else b""
@@ -102,13 +101,14 @@ class Procedure:
         """The whole state as a CBOR-able map, so that the records it came from may be overwritten."""
         return {
             1: self.operator, 2: self.batch, 3: self.first_seq, 4: self.order_digest, 5: self.counts, 6: self.step,
-            7: self.have, 8: self.steps, 9: self.alarms,
+            7: self.have, 8: self.steps, 9: self.alarms.checkpoint(),
         }  # fmt: skip
 
     def resume(self, state: "dict[int, Any]") -> None:
         """Take over a checkpoint."""
         self.operator, self.batch, self.first_seq, self.order_digest = state[1], state[2], state[3], state[4]
-        self.counts, self.step, self.have, self.steps, self.alarms = state[5], state[6], state[7], state[8], state[9]
+        self.counts, self.step, self.have, self.steps = state[5], state[6], state[7], state[8]
+        self.alarms.resume(state[9])
 
     def closing(self, outcome: int) -> "dict[int, Any]":
         """Body of a batch close that is written now (W26)."""
@@ -147,7 +147,10 @@ class Procedure:
         return ""
 
     def prompt(self) -> "list[str]":
-        """Two lines: what to scan next."""
+        """Two lines: what to scan next. An alarm comes before everything else."""
+        alarm = self.alarms.prompt(self.operator)
+        if alarm:
+            return alarm
         if self.batch and not self.order_fits:
             return ["Order lost: abort", "or call supervisor"]
         if not self.operator:
@@ -260,6 +263,8 @@ class Procedure:
             return self._begin_step(action, step, reason)
         if word == "QTY":
             return self._quantity(action, rest)
+        if word == "ALARM" and action == "ACK":
+            return self._acknowledge_alarms()
         raise Refusal("not_asked", "Unknown command:", text[:21])
 
     def _done(self, first: str, second: str, *records: "tuple[int, dict[int, Any]]") -> Answer:
@@ -341,6 +346,13 @@ class Procedure:
         unit = _bounded(unit, events.CHANNEL_BYTES)
         body = events.quantity(item, QUANTITY_KINDS.index(kind) + 1, mantissa, exponent, unit)
         return self._done(item + " " + kind, number + " " + unit, (QUANTITY, body))
+
+    def _acknowledge_alarms(self) -> Answer:
+        codes = self.alarms.unacknowledged
+        if not codes:
+            raise Refusal("not_asked", "No alarm is waiting", "to be acknowledged")
+        records = [(ALARM, events.alarm(code, alarms.ACKNOWLEDGED)) for code in codes]
+        return self._done("Alarm acknowledged", "", *records)
 
     def _require_operator(self) -> None:
         if not self.operator:

@@ -1,7 +1,7 @@
-"""Sensor readings: when one is due, what is wrong with it, and which of the order's limits it breaks.
+"""Sensor readings: when one is due, and what is wrong with it.
 
-Decides marks (missing, fault, out of range, stuck) and alarms; never changes a value. Packing is samples.py's. Pure.
-Spec: wire/SPEC.md section 6 and type 10; order limits in section 7.
+Decides marks (missing, fault, out of range, stuck); never changes a value. Packing is samples.py's, limits are
+alarms.py's. Pure. Spec: wire/SPEC.md section 6.
 """
 
 from agent.samples import FAULT, MISSING, OUT_OF_RANGE, STUCK, SampleBatch
@@ -10,12 +10,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from agent.orders import Limit
-
 INTERVAL_MS = 1000
 STUCK_READINGS = 120  # two minutes of exactly one value: a living measurement moves by its last digit
 KEPT_READINGS = 64  # how many moments the sensor front end keeps for a busy unit
-RAISED, CLEARED = 1, 3
 FAULTY = "fault"  # what the hal gives for a sensor that reports an error; None: no reading was possible
 
 
@@ -73,57 +70,3 @@ class Sensors:
         if not self.channels[channel][4] <= reading <= self.channels[channel][5]:
             return reading, OUT_OF_RANGE
         return reading, STUCK if self._same[channel] >= STUCK_READINGS else 0
-
-
-class Alarms:
-    """Watches the limits of an order. A limit is broken when every reading for its delay was outside of it."""
-
-    def __init__(self, limits: "list[Limit]", channels: "list[dict[int, Any]]", raised: "list[str]") -> None:
-        self._watches = [_Watch(limit, at, channel[3]) for limit in limits for at, channel in _named(channels, limit)]
-        for watch in self._watches:
-            watch.raised = watch.code in raised
-
-    def take(self, at_ms: int, step: str, readings: "list[int | str | None]") -> "list[tuple[str, int, str]]":
-        """Alarms raised or cleared by the readings of one moment, as (code, state, words)."""
-        found = [watch.take(at_ms, step, readings) for watch in self._watches]
-        return [alarm for alarm in found if alarm is not None]
-
-
-class _Watch:
-    def __init__(self, limit: "Limit", channel: int, exponent: int) -> None:
-        self._limit = limit
-        self._channel = channel
-        self._factor = 10 ** max(0, exponent - limit.exponent)  # brings reading and limit to one scale
-        self._limit_factor = 10 ** max(0, limit.exponent - exponent)
-        self._outside_since_ms: "int | None" = None
-        self.code = "limit_" + limit.channel
-        self.raised = False
-
-    def take(self, at_ms: int, step: str, readings: "list[int | str | None]") -> "tuple[str, int, str] | None":
-        reading = readings[self._channel]
-        watched = not self._limit.steps or step in self._limit.steps
-        if not watched or (isinstance(reading, int) and self._is_inside(reading)):
-            self._outside_since_ms = None
-            if not self.raised:
-                return None
-            self.raised = False
-            return self.code, CLEARED, "within limits" if watched else "not watched in this step"
-        if not isinstance(reading, int):
-            return None  # no value breaks no limit; the gap in the samples speaks for itself
-        if self._outside_since_ms is None:
-            self._outside_since_ms = at_ms
-        if self.raised or at_ms - self._outside_since_ms < self._limit.delay_ms:
-            return None
-        self.raised = True
-        return self.code, RAISED, "%s outside %d..%d e%d" % (
-            self._limit.channel, self._limit.low, self._limit.high, self._limit.exponent,
-        )  # fmt: skip
-
-    def _is_inside(self, reading: int) -> bool:
-        scaled = reading * self._factor
-        low, high = self._limit.low * self._limit_factor, self._limit.high * self._limit_factor
-        return bool(low <= scaled <= high)
-
-
-def _named(channels: "list[dict[int, Any]]", limit: "Limit") -> "list[tuple[int, dict[int, Any]]]":
-    return [(at, channel) for at, channel in enumerate(channels) if channel[1] == limit.channel]

@@ -7,13 +7,13 @@ The hal is what agent/hal/unix.py defines; it is the only way out of here.
 
 import hashlib
 
-from agent import cbor, cose, ed25519, events, frames, orders, panel
+from agent import alarms, cbor, cose, ed25519, events, frames, orders, panel
 from agent.clock import Clock
 from agent.journal import Journal, JournalFull
 from agent.link import Link
 from agent.procedure import Procedure
 from agent.scanner import DEBOUNCE_MS, Scanner
-from agent.sensors import Alarms, Sensors
+from agent.sensors import Sensors
 from agent.slots import Slots
 
 TYPE_CHECKING = False
@@ -28,7 +28,7 @@ HEARTBEAT_MS = 300_000  # DESIGN section 3
 RESEND_MS = 2_000
 STATUS_MS = 60_000
 LINK_DELAY_MS = 250
-SCAN_ROOM_BYTES = 4 * cose.RECORD_BYTES_MAX  # a scan leads to at most three records
+SCAN_ROOM_BYTES = 4 * cose.RECORD_BYTES_MAX  # three records of any length, or a short one for each of 8 alarms
 TURN_REAL_MS = 100  # the panel's clock, and how long readings may wait in the sensor front end
 PANEL_REAL_MS = 500
 TRIM_FRACTION = 4  # receipts free room once a quarter of the journal is used: flash wears out by erasing
@@ -60,7 +60,7 @@ class Unit:
         self._clock = Clock(self._setting("link_delay_ms", LINK_DELAY_MS))
         self._scanner = Scanner(debounce_ms=self._setting("debounce_ms", DEBOUNCE_MS))
         self._assembler = orders.Assembler()
-        self._alarms = Alarms([], [], [])
+        self._limits = alarms.Limits([], [], [])
         self._archived_next = 0  # by receipts, also those that freed no room yet
         self._receipt = b""
         self._receipt_seen = b""
@@ -332,7 +332,7 @@ class Unit:
         for readings in self._hal.readings(first_ms, sensors.interval_ms, count, len(sensors.channels)):
             at_ms = sensors.next_ms
             self._save_samples(sensors.take(readings))
-            for code, state, words in self._alarms.take(at_ms, self._procedure.step, readings):
+            for code, state, words in self._limits.take(at_ms, self._procedure.step, readings):
                 self._try_append(events.ALARM, events.alarm(code, state, words))
 
     def _flush_samples(self) -> None:
@@ -347,11 +347,11 @@ class Unit:
         procedure = self._procedure
         order = procedure.order
         limits = order.limits if order is not None and procedure.batch and procedure.order_fits else []
-        self._alarms = Alarms(limits, self._sensors.channels, procedure.alarms)
+        self._limits = alarms.Limits(limits, self._sensors.channels, procedure.alarms.raised)
 
     def _clear_alarms(self) -> None:
-        for code in list(self._procedure.alarms):
-            self._append(events.ALARM, events.alarm(code, 3, "batch closed"))
+        for code in list(self._procedure.alarms.raised):
+            self._append(events.ALARM, events.alarm(code, alarms.CLEARED, "batch closed"))
 
     # --- receipts and orders ----------------------------------------------------------------------------------------
 

@@ -1,10 +1,11 @@
 """What comes into a unit from outside: scans, labels, times, readings. Runs on CPython and MicroPython."""
 
 from agent import gs1, panel
+from agent.alarms import CLEARED, RAISED, Limits
 from agent.clock import Clock
 from agent.orders import Limit
 from agent.scanner import TRUNCATED, UNREADABLE, WHOLE, Scanner
-from agent.sensors import CLEARED, RAISED, Alarms, Sensors
+from agent.sensors import Sensors
 
 NOW_MS = 1795000000000  # 2026-11-18T07:06:40Z
 CHANNEL = {1: "temp", 2: "Cel", 3: -2, 4: 0, 5: 8000}
@@ -159,7 +160,7 @@ def test_sensors_lose_what_the_front_end_no_longer_keeps() -> None:
 
 def test_alarms_wait_for_the_delay_and_clear() -> None:
     limit = Limit("temp", 360, 380, -1, 3000, ["culture"])
-    alarms = Alarms([limit], [CHANNEL], [])
+    limits = Limits([limit], [CHANNEL], [])
     found = []
     for at_ms, reading in (
         (0, 3900),
@@ -170,11 +171,11 @@ def test_alarms_wait_for_the_delay_and_clear() -> None:
         (6100, 3810),
         (7000, 3900),
     ):
-        found += alarms.take(at_ms, "culture", [reading])
+        found += limits.take(at_ms, "culture", [reading])
     assert [(code, state) for code, state, _words in found] == [("limit_temp", RAISED)]
-    assert alarms.take(8000, "culture", [3800])[0][:2] == ("limit_temp", CLEARED)
-    assert alarms.take(9000, "wash", [9999]) == []
-    again = Alarms([limit], [CHANNEL], ["limit_temp"])  # after a reboot
+    assert limits.take(8000, "culture", [3800])[0][:2] == ("limit_temp", CLEARED)
+    assert limits.take(9000, "wash", [9999]) == []
+    again = Limits([limit], [CHANNEL], ["limit_temp"])  # after a reboot
     assert again.take(0, "wash", [3700])[0][1] == CLEARED
 
 

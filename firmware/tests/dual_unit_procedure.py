@@ -2,7 +2,7 @@
 
 import hashlib
 
-from agent import cbor, cose, events, orders
+from agent import alarms, cbor, cose, events, orders, panel
 from agent.procedure import Answer, Procedure
 from agent.scanner import Read, split_aim
 
@@ -52,6 +52,23 @@ class Bench:
         assert not answer.accepted
         reason: str = self.records[-1][3][5]
         return reason
+
+    def alarm(self, code: str, state: int) -> None:
+        """The sensors' own record, as the unit journals it."""
+        body = cbor.decode(cbor.encode(events.alarm(code, state, "words")))
+        self.records.append((events.ALARM, self.procedure.batch, self.procedure.operator, body))
+        self.procedure.fold(len(self.records) - 1, *self.records[-1])
+
+    def rebooted(self, checkpoint_at: int) -> Procedure:
+        """What a boot makes of a checkpoint written after so many records, and of the records after it."""
+        before, again = Procedure(), Procedure()
+        for seq, record in enumerate(self.records[:checkpoint_at]):
+            before.fold(seq, *record)
+        again.order = self.order
+        again.resume(cbor.decode(cbor.encode(before.checkpoint())))
+        for seq, record in enumerate(self.records[checkpoint_at:]):
+            again.fold(checkpoint_at + seq, *record)
+        return again
 
     def ready(self) -> "Bench":
         for code in ("CT/BADGE/OP-1", "CT/BATCH/OPEN", "CT/STEP/START/load"):
@@ -185,17 +202,58 @@ def test_records_alone_rebuild_the_state() -> None:
     bench.scan("=A999912345678")
     bench.scan(kit("S1"))
     for cut in range(len(bench.records) + 1):
-        again = Procedure()
-        again.order = bench.order
-        for seq, record in enumerate(bench.records[:cut]):
-            again.fold(seq, *record)
-        resumed = Procedure()
-        resumed.order = bench.order
-        resumed.resume(cbor.decode(cbor.encode(again.checkpoint())))
-        for seq, record in enumerate(bench.records[cut:]):
-            resumed.fold(cut + seq, *record)
+        resumed = bench.rebooted(cut)
         assert resumed.checkpoint() == bench.procedure.checkpoint()
         assert resumed.missing_items() == ["kit"]
+
+
+def test_an_alarm_is_shown_until_it_is_acknowledged() -> None:
+    bench = Bench().ready()
+    assert bench.reason("CT/ALARM/ACK") == "not_asked"
+    bench.alarm("limit_temp", alarms.RAISED)
+    bench.alarm("limit_co2", alarms.RAISED)
+    bench.alarm("limit_temp", alarms.CLEARED)  # that it is over is no reason to hide it
+    assert panel.working(bench.procedure, ["", ""], True, "", False)[:3] == [
+        "B-1 load",
+        "ALARM temp",
+        "> scan ALARM ACK",
+    ]
+    assert bench.scan("CT/ALARM/ACK").words[0] == "Alarm acknowledged"
+    assert bench.records[-2:] == [
+        (events.ALARM, "B-1", "OP-1", {1: "limit_temp", 2: 2}), (events.ALARM, "B-1", "OP-1", {1: "limit_co2", 2: 2}),
+    ]  # fmt: skip
+    assert bench.procedure.prompt() == ["Scan this item:", "Donor bag"]
+    answer = bench.scan("CT/ALARM/ACK")
+    assert (answer.accepted, answer.words) == (False, ["No alarm is waiting", "to be acknowledged"])
+    assert bench.procedure.alarms.raised == ["limit_co2"]  # acknowledged is not over
+    bench.alarm("limit_temp", alarms.RAISED)
+    assert bench.procedure.prompt()[0] == "ALARM temp"  # once more, once more to be acknowledged
+
+
+def test_an_alarm_is_acknowledged_only_by_somebody() -> None:
+    bench = Bench().ready()
+    bench.alarm("limit_temp", alarms.RAISED)
+    bench.scan("CT/BADGE/OP-1")
+    assert bench.procedure.prompt() == ["ALARM temp", "BADGE, ALARM ACK"]
+    assert bench.reason("CT/ALARM/ACK") == "no_operator"
+    assert bench.procedure.prompt()[0] == "ALARM temp"
+
+
+def test_an_alarm_not_acknowledged_outlasts_a_reboot_but_not_its_batch() -> None:
+    bench = Bench().ready()
+    bench.alarm("limit_temp", alarms.RAISED)
+    bench.alarm("limit_co2", alarms.RAISED)
+    bench.alarm("limit_temp", alarms.CLEARED)
+    for cut in range(len(bench.records) + 1):
+        again = bench.rebooted(cut)
+        assert again.prompt() == ["ALARM temp", "scan ALARM ACK"]
+        assert again.alarms.raised == ["limit_co2"]
+    bench.scan("CT/ALARM/ACK")
+    for cut in range(len(bench.records) + 1):
+        assert bench.rebooted(cut).prompt() == ["Scan this item:", "Donor bag"]
+    bench.alarm("limit_temp", alarms.RAISED)
+    bench.scan("CT/BATCH/ABORT/too warm")
+    assert bench.reason("CT/ALARM/ACK") == "not_asked"
 
 
 def test_a_lost_order_allows_only_an_abort() -> None:

@@ -223,3 +223,28 @@ def test_an_excursion_raises_an_alarm_and_its_end_clears_it(unit: UnixUnit, peer
     peer.wait(lambda: sum(record.type == RecordType.ALARM for record in peer.decoded()) == 2, "the alarm's end")
     alarms = [record.body for record in peer.decoded() if isinstance(record.body, wire.Alarm)]
     assert [(found.code, int(found.state)) for found in alarms] == [("limit_temperature", 1), ("limit_temperature", 3)]
+
+
+def test_an_alarm_stays_on_the_panel_across_a_power_cut_until_acknowledged(unit: UnixUnit, peer: Peer) -> None:
+    open_batch(unit, peer)
+    scan(unit, plain("CT/ALARM/ACK"), "! No alarm is waiting")
+    unit.sensors.excursion("temperature", 500)
+    unit.wait_panel("ALARM temperature")
+    unit.sensors.well("temperature")
+    unit.power_cut()
+    unit.power_on()
+    unit.wait_panel("Restarted: resumed")
+    unit.wait_panel("ALARM temperature")
+    unit.wait_panel("> scan ALARM ACK")
+    scan(unit, plain("CT/ALARM/ACK"), "Alarm acknowledged", "Scan STEP START")
+    unit.power_cut()
+    unit.power_on()
+    unit.wait_panel("Restarted: resumed")
+    unit.wait_panel("Scan STEP START")
+    alarms = [record for record in assert_contiguous(unit) if isinstance(record.body, wire.Alarm)]
+    acknowledged = [
+        record
+        for record in alarms
+        if record.body == wire.Alarm("limit_temperature", wire.AlarmState.ACKNOWLEDGED, None)
+    ]
+    assert [(record.operator, record.batch) for record in acknowledged] == [("OP-1", BATCH)]
