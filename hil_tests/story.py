@@ -116,6 +116,8 @@ class Story:
         hands.wait(2)
         self._tell(unit, "the incubator is too warm for some minutes")
         sensors.excursion(channel, 150)
+        hands.acknowledge(channel)
+        self._tell(unit, "acknowledges the alarm")
         hands.wait(3)
         sensors.well(channel)
         hands.wait(2)

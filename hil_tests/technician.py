@@ -15,6 +15,7 @@ from hil_tests.signed import take_apart
 BOOT, CLOCK = 1, 2  # record types, SPEC section 5
 ANSWER_S = 15.0  # a scan is answered in milliseconds; a busy machine takes its time
 ORDER_S = 40.0
+ALARM_S = 30.0  # a limit's delay is a minute of the demonstration's time
 POLL_S = 0.02
 PANEL_CHARS = 21
 
@@ -61,6 +62,11 @@ class Technician:
 
     def note(self, text: str) -> None:
         self._card(f"NOTE/{text}", "Note recorded")
+
+    def acknowledge(self, alarm: str) -> None:
+        """Wait until the panel shows that alarm, and acknowledge it."""
+        self.wait_panel(lambda lines: _shows(lines, f"ALARM {alarm}"[:PANEL_CHARS]), f"ALARM {alarm}", ALARM_S)
+        self._card("ALARM/ACK", "Alarm acknowledged")
 
     def _card(self, command: str, *answer: str) -> None:
         self._scan(labels.scan_card(f"CT/{command}"), *answer)

@@ -53,6 +53,12 @@ def test_process_faults_are_found(told: Told) -> None:
     assert codes(report) >= expected | {"parameter_excursion", "sensor_gap"}
 
 
+def test_the_alarm_of_the_excursion_is_raised_and_acknowledged(told: Told) -> None:
+    report = told.report(2)
+    assert report["rules_checked"]["alarm_unacknowledged"][0] > 0
+    assert "alarm_unacknowledged" not in codes(report)
+
+
 def test_trouble_leaves_a_complete_batch_with_its_interruptions(told: Told) -> None:
     """Whether it conforms depends on how long the unit was without power in the culture: a real gap in its samples."""
     report = told.report(3)
