@@ -1,11 +1,12 @@
 """What the running gateway says about itself: the retained state topic, and the live part of the status.
 
-Decides nothing. Every reason why something is not safe yet is one sentence: what is wrong, where, what to do next.
+Decides nothing. Every reason in `why` concerns the whole gateway and is one sentence: what is wrong, where, what to do
+next. Reasons of single streams are found where the status is read (reasons.py), from `resends` and the spool.
 """
 
 from typing import TYPE_CHECKING, Any
 
-from gateway.status import shown_age
+from gateway.reasons import shown_age, shown_time
 
 if TYPE_CHECKING:
     from gateway.desk import Desk, PortState
@@ -52,6 +53,7 @@ def live_status(desk: "Desk", now_ms: int) -> dict[str, Any]:
         "ports": [_port(state, now_ms) for state in desk.ports.values()],
         "counters": dict(desk.all_counters()),
         "disk_full": desk.full,
+        "resends": {stream.kid.hex(): desk.uplink.lane(stream.kid).silent for stream in desk.spool.streams()},
         "why": _why(desk, now_ms),
     }
 
@@ -85,11 +87,10 @@ def _port(state: "PortState", now_ms: int) -> dict[str, Any]:
 def _why(desk: "Desk", now_ms: int) -> list[str]:
     why = [] if desk.full is None else [desk.full]
     if not desk.line.up:
-        why.append(f"{desk.line.problem} (for {shown_age(desk.clock.now_ms() - desk.line.since_ms)})")
+        age = shown_age(desk.clock.now_ms() - desk.line.since_ms)
+        why.append(f"{desk.line.problem} (down since {shown_time(desk.line.since_ms)}, for {age})")
     for state in desk.ports.values():
         why.extend(_why_port(state, now_ms))
-    if desk.line.up:
-        why.extend(_why_unanswered(desk))
     return why
 
 
@@ -99,40 +100,9 @@ def _why_port(state: "PortState", now_ms: int) -> list[str]:
         why.append(f"{state.problem} (for {shown_age(now_ms - state.since_ms)})")
     elif state.session.kid is None:
         why.append(
-            f"port {state.port.url} is open but no unit has said hello; check that the unit runs, and its baud rate"
+            f"port {state.port.url} is open but no unit has said hello (for {shown_age(now_ms - state.since_ms)}); "
+            "check that the unit has power and runs, and `baud` in the settings"
         )
     if state.session.refusal:
         why.append(state.session.refusal)
-    return why
-
-
-def _why_unanswered(desk: "Desk") -> list[str]:
-    why = []
-    for stream in desk.spool.streams():
-        lane = desk.uplink.lane(stream.kid)
-        if desk.spool.rows_of(stream.kid) and lane.silent:
-            name = f"stream {stream.kid.hex()} of unit {stream.unit or 'unknown'}"
-            if stream.receipt_seq > stream.archived_seq:
-                why.append(
-                    f"{name} is archived through record {stream.receipt_seq}, which never came through this gateway, "
-                    "so its rows here cannot be compared; connect the unit here, or see the stream in the cloud"
-                )
-            elif stream.archived_seq >= 0:
-                why.append(
-                    f"{name}: records were sent {lane.silent + 1} times and no receipt came; "
-                    "check the cloud's ingest and its exceptions for this unit"
-                )
-            elif desk.heard_cloud_ms is not None:
-                why.append(
-                    f"{name} has no receipt though the cloud answers others; "
-                    "enrol the unit, or look for the stream in the cloud's quarantine"
-                )
-            else:
-                why.append(
-                    f"{name} has no receipt yet and the cloud is silent; "
-                    "check that the cloud's ingest runs and that the unit is enrolled"
-                )
-    strangers = desk.spool.stranger_rows()
-    if strangers:
-        why.append(f"{strangers} records carry the key of no unit seen here; look for them in the cloud's quarantine")
     return why

@@ -14,10 +14,12 @@ from typing import IO, Any
 import apsw
 
 from gateway.errors import AlreadyRunningError
+from gateway.reasons import counted, shown_age, why_gateway, why_streams, why_waiting
 from gateway.settings import Settings
 from wire import Clock
 
 LOCK_WAITS_S = (0.1, 0.2, 0.3)  # a status command holds the lock for an instant when it looks
+STRANGERS_NAMED_MAX = 20  # keys that no unit said hello with are named one by one; anybody can make up thousands
 
 
 class StateLock:
@@ -65,7 +67,9 @@ def write_live(state_dir: Path, live: Mapping[str, Any]) -> None:
 def read_status(settings: Settings, now_ms: int | None = None) -> dict[str, Any]:
     """Everything known about this gateway, running or not; what `status --json` prints.
 
-    Ages are in milliseconds. `why` lists sentences, the weightiest first; it is empty when all is safe.
+    Ages are in milliseconds. `waiting` names every stream that has records here, with their number, age and reason;
+    `unwritten_s` says for how many seconds status.json has stood unchanged;
+    `why` lists sentences, what concerns the whole gateway first, then each of these streams; empty when all is safe.
     """
     now_ms = Clock.from_environment().now_ms() if now_ms is None else now_ms
     running = is_running(settings.state_dir)
@@ -74,7 +78,10 @@ def read_status(settings: Settings, now_ms: int | None = None) -> dict[str, Any]
     status.update(_count_spool(settings.spool_path, now_ms))
     status["damaged_files"] = sorted(path.name for path in settings.state_dir.glob("spool.db.damaged-*[Z0-9]"))
     status["live"] = live
-    status["why"] = _why(status, live, settings)
+    status["unwritten_s"] = _unwritten_s(settings.state_dir)
+    for stream in status["waiting"]:
+        stream["why"] = why_waiting(stream, running, live)
+    status["why"] = [*why_gateway(status, live, settings.state_dir), *why_streams(status)]
     status["safe"] = not status["not_safe"] and not status["why"]
     return status
 
@@ -94,6 +101,7 @@ def _count_spool(path: Path, now_ms: int) -> dict[str, Any]:
         "set_aside": 0,
         "strangers": 0,
         "streams": [],
+        "waiting": [],
         "spool_problem": None,
     }
     if not path.exists():
@@ -118,8 +126,14 @@ def _counts(connection: apsw.Connection, now_ms: int) -> dict[str, Any]:
     def age(arrival: list[Any]) -> int | None:
         return max(0, now_ms - arrival[0][0]) if arrival else None
 
-    streams = [
-        {
+    connection.execute("BEGIN")  # every figure of one moment
+    known = found(
+        "SELECT kid, unit, epoch, unit_next, next_seq, receipt_seq, archived_seq, receipt_ms FROM streams "
+        "ORDER BY unit, epoch"
+    )
+    streams, waiting = [], []
+    for kid, unit, epoch, unit_next, next_seq, receipt_seq, archived_seq, receipt_ms in known:
+        stream = {
             "kid": kid.hex(),
             "unit": unit,
             "epoch": epoch,
@@ -129,54 +143,41 @@ def _counts(connection: apsw.Connection, now_ms: int) -> dict[str, Any]:
             "spooled": found("SELECT count(*) FROM spool WHERE kid = ?", kid)[0][0],
             "oldest_age_ms": age(found("SELECT arrival_ms FROM spool WHERE kid = ? ORDER BY row LIMIT 1", kid)),
         }
-        for kid, unit, epoch, unit_next, next_seq, receipt_seq, archived_seq in found(
-            "SELECT kid, unit, epoch, unit_next, next_seq, receipt_seq, archived_seq FROM streams ORDER BY unit, epoch"
-        )
-    ]
-    rows = found("SELECT count(*) FROM spool")[0][0]
+        streams.append(stream)
+        if stream["spooled"]:
+            waiting.append(
+                _waiting(stream["kid"], unit, stream["spooled"], stream["oldest_age_ms"])
+                | {"receipt_seq": receipt_seq, "archived_seq": archived_seq, "receipt_ms": receipt_ms}
+            )
+    strangers = found(
+        "SELECT lower(hex(kid)), count(*), min(arrival_ms) FROM spool WHERE kid NOT IN (SELECT kid FROM streams) "
+        "GROUP BY kid ORDER BY min(row)"
+    )
+    waiting.extend(
+        _waiting(kid, None, count, max(0, now_ms - oldest_ms))
+        for kid, count, oldest_ms in strangers[:STRANGERS_NAMED_MAX]
+    )
     return {
-        "not_safe": rows,
+        "not_safe": found("SELECT count(*) FROM spool")[0][0],
         "oldest_age_ms": age(found("SELECT arrival_ms FROM spool ORDER BY row LIMIT 1")),
         "set_aside": found("SELECT count(*) FROM set_aside")[0][0],
-        "strangers": rows - sum(stream["spooled"] for stream in streams),
+        "strangers": sum(count for _, count, _ in strangers),
         "streams": streams,
+        "waiting": waiting,
     }
 
 
-def _why(status: Mapping[str, Any], live: Mapping[str, Any] | None, settings: Settings) -> list[str]:
-    why: list[str] = []
-    if not status["running"]:
-        since = "" if live is None else f" since {shown_time(live['time_ms'])}"
-        why.append(f"the gateway is not running{since}; start it with `python -m gateway run --config …`")
-    if status["spool_problem"]:
-        why.append(status["spool_problem"])
-    if live is not None and status["running"]:
-        why.extend(live.get("why", []))
-    if status["set_aside"]:
-        why.append(
-            f"{status['set_aside']} altered or second copies of records were set aside in {settings.spool_path} "
-            "(table set_aside); the archive holds the true records; show them to QA"
-        )
-    why.extend(
-        f"{name} holds a damaged spool; keep it until every stream is archived, then remove it"
-        for name in status["damaged_files"]
-    )
-    return why
+def _waiting(kid: str, unit: str | None, records: int, oldest_age_ms: int | None) -> dict[str, Any]:
+    """One stream with records that no receipt covers; unit is None when nobody ever said hello with this key."""
+    return {"kid": kid, "unit": unit, "records": records, "oldest_age_ms": oldest_age_ms}
 
 
-def shown_time(time_ms: int) -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time_ms / 1000))
-
-
-def shown_age(age_ms: int | None) -> str:
-    if age_ms is None:
-        return "-"
-    seconds = age_ms // 1000
-    if seconds < 120:
-        return f"{seconds} s"
-    if seconds < 7200:
-        return f"{seconds // 60} min"
-    return f"{seconds // 3600} h" if seconds < 172_800 else f"{seconds // 86_400} d"
+def _unwritten_s(state_dir: Path) -> int:
+    """How long ago status.json was replaced, by the computer's own clock: the demonstration's runs faster."""
+    try:
+        return max(0, int(time.time() - (state_dir / "status.json").stat().st_mtime))
+    except OSError:
+        return 0
 
 
 def render(status: Mapping[str, Any]) -> str:
@@ -184,7 +185,8 @@ def render(status: Mapping[str, Any]) -> str:
     state = "running" if status["running"] else "NOT RUNNING"
     lines = [f"gateway {status['gateway']} at site {status['site']}: {state}"]
     if status["not_safe"]:
-        lines.append(f"not yet safe: {status['not_safe']} records, the oldest for {shown_age(status['oldest_age_ms'])}")
+        age = shown_age(status["oldest_age_ms"])
+        lines.append(f"not yet safe: {counted(status['not_safe'], 'record')}, the oldest for {age}")
     else:
         lines.append("not yet safe: nothing; every record that was relayed is archived")
     if status["streams"]:

@@ -21,6 +21,8 @@ from pathlib import Path
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 
+from gateway.settings import load
+from gateway.status import read_status
 from wire import (
     FIRST_PREV,
     Ack,
@@ -346,7 +348,8 @@ class GatewayProcess:
         return live
 
     def why(self) -> str:
-        return " | ".join(map(str, self.live().get("why", ["no status yet"])))  # type: ignore[call-overload]
+        """The reasons that `status` gives a person."""
+        return " | ".join(read_status(load(self.config))["why"])
 
 
 @contextlib.contextmanager
