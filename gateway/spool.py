@@ -143,7 +143,7 @@ class Spool:
         """Store raw unless the very same bytes are here; the new row's number. Call it in a transaction."""
         digest = hashlib.sha256(raw).digest()
         values = (kid, seq, digest, raw, arrival_ms)
-        self._run(_KEEP, *values)
+        self._connection.execute(_KEEP, values)  # every record comes here: errors are named around the transaction
         if self._connection.changes() == 0:  # never that alone: the row there must hold the very same bytes
             row, record = self._all(_HELD, kid, seq, digest)[0]
             if record == raw:

@@ -12,6 +12,8 @@ from wire.errors import WireError
 
 MAX_DEPTH = 6  # SPEC W4: containers inside containers
 
+_CONTAINERS = (dict, list)
+
 
 def _refuse_tag(*_: object) -> NoReturn:
     raise WireError("wrong_shape", "a CBOR tag where none is allowed (W2)")
@@ -61,11 +63,16 @@ def decode(raw: bytes, limit_bytes: int) -> Any:
 
 
 def _in_order(value: Any) -> bool:
-    """Whether all maps have rising integer keys, as nearly all do: plain encoding is then canonical, and quicker."""
+    """Whether all maps have rising keys >= 0, as nearly all do: plain encoding is then canonical, and quicker."""
+    if type(value) is list:
+        return all(_in_order(item) for item in value if type(item) in _CONTAINERS)
     if type(value) is dict:
-        keys = list(value)
-        return set(map(type, keys)) <= {int} and keys == sorted(keys) and all(map(_in_order, value.values()))
-    return type(value) is not list or all(map(_in_order, value))
+        last = -1  # -1 is encoded behind every key >= 0
+        for key, item in value.items():
+            if type(key) is not int or key <= last or (type(item) in _CONTAINERS and not _in_order(item)):
+                return False
+            last = key
+    return True
 
 
 def _loads(raw: bytes, *, allow_indefinite: bool, allow_duplicate_keys: bool) -> Any:
