@@ -55,7 +55,7 @@ def test_process_faults_are_found(told: Told) -> None:
 
 def test_the_alarm_of_the_excursion_is_raised_and_acknowledged(told: Told) -> None:
     report = told.report(2)
-    assert report["rules_checked"]["alarm_unacknowledged"][0] > 0
+    assert report["rules_checked"]["alarm_unacknowledged"]["checked"] > 0
     assert "alarm_unacknowledged" not in codes(report)
 
 
