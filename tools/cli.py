@@ -71,11 +71,35 @@ def _passes_on(module: str, words: str) -> Callable[[typer.Context], None]:
 
 
 def _family(name: str, help_text: str, module: str, commands: dict[str, str]) -> None:
-    """A group whose commands hand everything, --help included, to `python -m module COMMAND`."""
-    family = typer.Typer(help=help_text, no_args_is_help=True, rich_markup_mode=None)
+    """A group whose commands hand everything, --help included, to `python -m module COMMAND`.
+
+    commands: words of a command to its line of help; of two words, the first is a group, so that completion knows both.
+    """
+    family = _group(help_text)
+    groups: dict[str, typer.Typer] = {}
     for words, line in commands.items():
-        family.command(words, help=line, context_settings=_PASS_ON, add_help_option=False)(_passes_on(module, words))
+        first, _, second = words.partition(" ")
+        if second and first not in groups:
+            groups[first] = _group(GROUPS[first])
+            family.add_typer(groups[first], name=first)
+        holder = groups[first] if second else family
+        holder.command(second or first, help=line, context_settings=_PASS_ON, add_help_option=False)(
+            _passes_on(module, words)
+        )
     app.add_typer(family, name=name)
+
+
+def _group(help_text: str) -> typer.Typer:
+    return typer.Typer(help=help_text, no_args_is_help=True, rich_markup_mode=None)
+
+
+GROUPS = {
+    "unit": "Units and their keys.",
+    "recipe": "Recipes.",
+    "batch": "Batches.",
+    "quarantine": "Refused copies.",
+    "user": "People who may log in.",
+}
 
 
 _family(
@@ -97,13 +121,20 @@ _family(
         "web": "Serve the pages and the API.",
         "key": "The cloud's public key, which gateways and units are given.",
         "enrol": "Enrol a unit from its genesis record.",
-        "unit": "List the units; revoke a key.",
-        "recipe": "Add a recipe; list and show recipes.",
-        "batch": "Order a batch; list and show batches.",
+        "unit list": "The units, their keys and streams.",
+        "unit revoke": "Stop trusting a key from a position on.",
+        "recipe add": "Add a version of a recipe from a file.",
+        "recipe list": "The recipes and their versions.",
+        "recipe show": "One recipe as it was added.",
+        "batch new": "Order a batch: sign its work order for a unit.",
+        "batch list": "The batches, what needs attention first.",
+        "batch show": "A batch's report: verdicts and exceptions.",
         "streams": "How far each unit's stream is archived.",
-        "quarantine": "What was refused, and why.",
+        "quarantine list": "What was refused, and why.",
+        "quarantine show": "One refused copy with its bytes.",
         "site": "Set how far a site is from UTC.",
-        "user": "People who may log in.",
+        "user add": "Add a person; prints a generated password once.",
+        "user list": "Who may log in.",
     },
 )
 _family(

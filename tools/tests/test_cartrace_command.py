@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -53,6 +54,24 @@ def test_arguments_reach_the_program_unchanged(
     shown = RUNNER.invoke(cli.app, command)
     assert shown.exit_code == 0, shown.output
     assert became == [[sys.executable, "-m", *program]]
+
+
+def test_the_list_of_the_clouds_commands_is_the_programs_own() -> None:
+    def names(*command: str) -> set[str]:
+        shown = subprocess.run([sys.executable, "-m", *command, "--help"], capture_output=True, text=True, timeout=60)
+        assert shown.returncode == 0, shown.stderr
+        return set(re.findall(r"^  ([a-z]+)  ", shown.stdout.split("Commands:")[1], re.MULTILINE))
+
+    hidden = {"bench"}  # `cartrace bench` runs it
+    assert names("tools", "cloud") == names("cloud") - hidden
+    for group in cli.GROUPS:
+        assert names("tools", "cloud", group) == names("cloud", group)
+
+
+def test_completion_knows_the_second_word() -> None:
+    asked = {"_CARTRACE_COMPLETE": "complete_bash", "COMP_WORDS": "cartrace cloud batch ", "COMP_CWORD": "3"}
+    shown = RUNNER.invoke(cli.app, [], env=asked, prog_name="cartrace")
+    assert {"new", "list", "show"} <= set(shown.output.split())
 
 
 def test_an_unknown_command_is_refused_in_words() -> None:
