@@ -14,7 +14,7 @@ def main() -> None:
     try:
         django.setup()
     except ConfigError as error:
-        sys.stderr.write(f"{error}\n")
+        sys.stderr.write(f"{error.code}: {error}\n")
         raise SystemExit(2) from None
     from cloud.cli import app  # only now: models need a configured Django
 

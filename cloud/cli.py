@@ -1,6 +1,7 @@
 """The cloud's command line: thin over functions.
 
-Answers are tables, or JSON with --json; an error is one sentence on standard error and exit code 2.
+Answers are tables, or JSON with --json; an error is a stable code and one sentence on standard
+error (with --json an object of both) and exit code 2.
 """
 
 import dataclasses
@@ -13,7 +14,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, ParamSpec, TypeVar
+from typing import Annotated, Any, NoReturn, ParamSpec, TypeVar
 
 import typer
 import uvicorn
@@ -69,16 +70,20 @@ for _name, _group in (
 
 
 @contextmanager
-def _one_sentence() -> Iterator[None]:
+def _one_sentence(as_json: bool) -> Iterator[None]:
     try:
         yield
-    except (RefusalError, ConfigError, queries.NotFoundError, ImproperlyConfigured) as error:
-        _fail(str(error))
+    except (RefusalError, ConfigError, queries.NotFoundError) as error:
+        _fail(error.code, str(error), as_json)
+    except ImproperlyConfigured as error:
+        _fail(ConfigError.code, str(error), as_json)
     except DatabaseError as error:
         if "no such table" in str(error):
-            _fail("The database has no tables yet; run `cartrace cloud migrate` first.")
+            _fail("database_empty", "The database has no tables yet; run `cartrace cloud migrate` first.", as_json)
         _fail(
-            f"The database at {_config().database} cannot be used ({error}); check the disk and CARTRACE_CLOUD_STATE."
+            "database_unusable",
+            f"The database at {_config().database} cannot be used ({error}); check the disk and CARTRACE_CLOUD_STATE.",
+            as_json,
         )
 
 
@@ -87,15 +92,16 @@ def _spoken(command: Callable[P, R]) -> Callable[P, R]:
 
     @functools.wraps(command)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
-        with _one_sentence():
+        with _one_sentence(kwargs.get("as_json") is True):
             return command(*args, **kwargs)
         raise AssertionError("_one_sentence always leaves")
 
     return wrapped
 
 
-def _fail(sentence: str) -> None:
-    sys.stderr.write(sentence + "\n")
+def _fail(code: str, sentence: str, as_json: bool) -> NoReturn:
+    said = json.dumps({"code": code, "message": sentence}) if as_json else f"{code}: {sentence}"
+    sys.stderr.write(said + "\n")
     raise typer.Exit(2)
 
 
@@ -110,9 +116,13 @@ def _read(path: Path) -> bytes:
         with path.open("rb") as handle:
             content = handle.read(MAX_INPUT_BYTES + 1)
     except OSError as error:
-        raise RefusalError(f"The file {path} cannot be read: {error.strerror}.") from error
+        raise RefusalError(
+            "file_unreadable", f"The file {path} cannot be read ({error.strerror}); check its path and its permissions."
+        ) from error
     if len(content) > MAX_INPUT_BYTES:
-        raise RefusalError(f"The file {path} is larger than {MAX_INPUT_BYTES} bytes; this cannot be the right one.")
+        raise RefusalError(
+            "file_too_large", f"The file {path} is larger than {MAX_INPUT_BYTES} bytes; this cannot be the right one."
+        )
     return content
 
 
@@ -186,7 +196,7 @@ def enrol(
     as_json: AsJson = False,
 ) -> None:
     """Enrol a unit's key: from then on the ledger accepts its records."""
-    enrolled = enrol_genesis(_read(genesis_file), site, gateway, wall_clock().now_ms())
+    enrolled = enrol_genesis(_read(genesis_file), site, gateway, wall_clock().now_ms(), f"The file {genesis_file}")
     unit = enrolled.unit.name
     _show(
         {"unit": unit, "epoch": enrolled.epoch, "kid": str(enrolled)},
@@ -205,7 +215,7 @@ def site(
     """Say which offset from UTC a site lives by: for the ends of expiry days, and shown beside UTC."""
     offset_min = _offset_min(utc_offset)
     if not Site.objects.filter(name=name).update(utc_offset_min=offset_min):
-        raise RefusalError(f"There is no site {name}; enrol a unit there first.")
+        raise RefusalError("site_unknown", f"There is no site {name}; enrol a unit there first.")
     _show({"site": name, "utc_offset_min": offset_min}, as_json, f"Site {name} lives by UTC{utc_offset}.")
 
 
@@ -303,7 +313,10 @@ def batch_list(as_json: AsJson = False) -> None:
 @_spoken
 def batch_show(batch: str, as_json: AsJson = False) -> None:
     """Show a batch's report."""
-    report = queries.batch_report(batch)
+    try:
+        report = queries.batch_report(batch)
+    except queries.NotFoundError as error:
+        raise RefusalError(error.code, f"There is no batch {batch}; `cartrace cloud batch list` shows them.") from error
     lines = [
         f"{report.batch}: {report.state}, unit {report.unit}, {report.records} records",
         f"complete {_cell(report.complete)}, conforming {_cell(report.conforming)}, "
@@ -326,7 +339,10 @@ def quarantine_list(
 @_spoken
 def quarantine_show(digest: str, as_json: AsJson = False) -> None:
     """Show one refused copy by the first characters of its digest."""
-    entry = queries.quarantine_entry(digest)
+    try:
+        entry = queries.quarantine_entry(digest)
+    except queries.NotFoundError as error:
+        raise RefusalError(error.code, f"{error} `cartrace cloud quarantine list` shows what there is.") from error
     lines = [entry.reference, f"{entry.reason}: {entry.sentence}", entry.content_hex]
     _show(dataclasses.asdict(entry), as_json, "\n".join(lines))
 
@@ -340,13 +356,13 @@ def user_add(
 ) -> None:
     """Let a person log in; prints a generated password once."""
     if role not in ROLES:
-        raise RefusalError(f"There is no role {role!r}; use one of: {', '.join(ROLES)}.")
+        raise RefusalError("role_unknown", f"There is no role {role!r}; use one of: {', '.join(ROLES)}.")
     if not name.isascii() or not name.replace("-", "").replace("_", "").replace(".", "").isalnum() or len(name) > 32:
-        raise RefusalError(f"{name!r} cannot be a login name; use up to 32 letters, digits and . _ -")
+        raise RefusalError("name_invalid", f"{name!r} cannot be a login name; use up to 32 letters, digits and . _ -")
     password = secrets.token_urlsafe(18)
     with transaction.atomic():
         if User.objects.filter(username=name).exists():
-            raise RefusalError(f"{name} can log in already; choose another name.")
+            raise RefusalError("user_known", f"{name} can log in already; choose another name.")
         User.objects.create_user(name, password=password).groups.add(Group.objects.get_or_create(name=role)[0])
     _show(
         {"name": name, "role": role, "password": password},
@@ -358,7 +374,7 @@ def user_add(
 def _offset_min(text: str) -> int:
     found = re.fullmatch(r"([+-])(0\d|1[0-4]):([0-5]\d)", text)
     if found is None:
-        raise RefusalError(f"{text!r} is no offset from UTC; write it as +02:00 or -03:30.")
+        raise RefusalError("offset_invalid", f"{text!r} is no offset from UTC; write it as +02:00 or -03:30.")
     minutes = int(found[2]) * 60 + int(found[3])
     return -minutes if found[1] == "-" else minutes
 
@@ -381,7 +397,7 @@ def _check_port(host: str, port: int) -> None:
             probe.bind(address)
     except OSError as error:
         raise RefusalError(
-            f"Cannot listen at {host}:{port} ({error.strerror}); choose another --host or --port."
+            "port_unusable", f"Cannot listen at {host}:{port} ({error.strerror}); choose another --host or --port."
         ) from error
 
 
@@ -390,9 +406,9 @@ def _codes(pairs: Sequence[str]) -> dict[str, str]:
     for pair in pairs:
         item, equals, code = pair.partition("=")
         if not equals or not item or not code:
-            raise RefusalError(f"{pair!r} gives no code; write --exact item=code.")
+            raise RefusalError("code_invalid", f"{pair!r} gives no code; write --exact item=code.")
         if item in codes:
-            raise RefusalError(f"The item {item} is given two codes; write --exact once for each item.")
+            raise RefusalError("code_invalid", f"The item {item} is given two codes; write --exact once for each item.")
         codes[item] = code
     return codes
 
@@ -407,5 +423,7 @@ def _shards(text: str) -> list[int]:
             shards.clear()
             break
     if not shards:
-        raise RefusalError(f"{text!r} names no shards; write numbers from 0 to {SHARDS - 1}, such as 0-7 or 0,3,5-7.")
+        raise RefusalError(
+            "shards_invalid", f"{text!r} names no shards; write numbers from 0 to {SHARDS - 1}, such as 0-7 or 0,3,5-7."
+        )
     return sorted(shards)

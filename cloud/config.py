@@ -23,6 +23,8 @@ LOOPBACK_HOSTS = ["127.0.0.1", "localhost", "[::1]"]
 class ConfigError(ValueError):
     """A setting is wrong; the text says which one and what to do."""
 
+    code = "bad_config"
+
 
 class Config(BaseSettings):
     """Settings of one cloud installation. Paths are files on this machine."""

@@ -24,7 +24,7 @@ def add_recipe(toml: bytes, now_ms: int) -> Recipe:
     try:
         parsed = parse_recipe(toml)
     except RecipeError as error:
-        raise RefusalError(str(error)) from error
+        raise RefusalError("recipe_invalid", str(error)) from error
     with transaction.atomic():
         known = Recipe.objects.filter(recipe=parsed.recipe, version=parsed.version).first()
         if known is None:
@@ -32,7 +32,9 @@ def add_recipe(toml: bytes, now_ms: int) -> Recipe:
                 recipe=parsed.recipe, version=parsed.version, digest=parsed.digest, toml=toml, added_ms=now_ms
             )
     if bytes(known.digest) != parsed.digest:
-        raise RefusalError(f"{known} exists with another content; a recipe never changes, so raise its version.")
+        raise RefusalError(
+            "recipe_changed", f"{known} exists with another content; a recipe never changes, so raise its version."
+        )
     return known
 
 
@@ -47,10 +49,12 @@ def new_batch(
 ) -> Batch:
     """Order a batch from a unit: sign and store the order. version None: the newest. Raises RefusalError."""
     if not 1 <= len(batch) <= BATCH_CHARACTERS or not batch.isprintable() or "/" in batch:
-        raise RefusalError(f"{batch!r} cannot name a batch; use 1 to {BATCH_CHARACTERS} printable characters but '/'.")
+        raise RefusalError(
+            "name_invalid", f"{batch!r} cannot name a batch; use 1 to {BATCH_CHARACTERS} printable characters but '/'."
+        )
     with transaction.atomic():
         if Batch.objects.filter(batch=batch).exists():
-            raise RefusalError(f"Batch {batch} exists already; choose another name.")
+            raise RefusalError("batch_known", f"Batch {batch} exists already; choose another name.")
         version_row = _recipe(recipe, version)
         key = _current_key(unit)
         last = Batch.objects.filter(key=key).aggregate(last=Max("order_number"))["last"] or 0
@@ -60,7 +64,7 @@ def new_batch(
             )
             raw = sign_order(seed, order)
         except (RecipeError, WireError) as error:
-            raise RefusalError(str(error)) from error
+            raise RefusalError("order_invalid", str(error)) from error
         return Batch.objects.create(
             batch=batch,
             unit=key.unit,
@@ -103,7 +107,7 @@ def _recipe(recipe: str, version: int | None) -> Recipe:
     found = rows.order_by("-version").first() if version is None else rows.filter(version=version).first()
     if found is None:
         wanted = recipe if version is None else f"{recipe} version {version}"
-        raise RefusalError(f"There is no recipe {wanted}; add it with `recipe add FILE`.")
+        raise RefusalError("recipe_unknown", f"There is no recipe {wanted}; add it with `recipe add FILE`.")
     return found
 
 
@@ -111,7 +115,7 @@ def _current_key(unit: str) -> UnitKey:
     row = Unit.objects.filter(name=unit).first()
     key = row.keys.order_by("-epoch").first() if row else None
     if key is None:
-        raise RefusalError(f"There is no unit {unit}; enrol it with its genesis record first.")
+        raise RefusalError("unit_unknown", f"There is no unit {unit}; enrol it with its genesis record first.")
     if key.revoked_from_seq is not None:
-        raise RefusalError(f"The key of unit {unit} is revoked; enrol its next epoch first.")
+        raise RefusalError("key_revoked", f"The key of unit {unit} is revoked; enrol its next epoch first.")
     return key

@@ -25,6 +25,8 @@ MAX_PAGE_ROWS = 1000
 class NotFoundError(LookupError):
     """There is no such thing; the text says what was asked for."""
 
+    code = "not_found"
+
 
 @dataclass(frozen=True)
 class BatchRow:

@@ -16,12 +16,13 @@ from wire import Genesis, Record, WireError, decode_record, verify_record
 NAME = re.compile(r"[A-Za-z0-9_-]{1,32}")  # SPEC W60
 
 
-def enrol(genesis: bytes, site: str, gateway: str, now_ms: int) -> UnitKey:
+def enrol(genesis: bytes, site: str, gateway: str, now_ms: int, source: str = "This") -> UnitKey:
     """Enrol the unit and key that a genesis record speaks of, at a gateway of a site; both are made when new.
 
-    Enrolling the same genesis again changes nothing but the gateway. Raises RefusalError.
+    Enrolling the same genesis again changes nothing but the gateway. source names the genesis in a refusal: its file.
+    Raises RefusalError.
     """
-    record, body = _checked_genesis(genesis)
+    record, body = _checked_genesis(genesis, source)
     with transaction.atomic():
         place = _gateway(site, gateway)
         known = UnitKey.objects.select_related("unit").filter(kid=record.kid).first()
@@ -51,46 +52,60 @@ def revoke(unit: str, from_seq: int, reason: str, now_ms: int, kid: str | None =
     A second revocation may only move the point back: what was once distrusted stays so.
     """
     if not 0 <= from_seq <= LARGEST_NUMBER:
-        raise RefusalError(f"The position {from_seq} is no seq of a stream; give the first seq that no longer counts.")
+        raise RefusalError(
+            "seq_invalid", f"The position {from_seq} is no seq of a stream; give the first seq that no longer counts."
+        )
     if not reason.strip():
-        raise RefusalError("A revocation needs a reason; say in a few words why the key is no longer trusted.")
+        raise RefusalError(
+            "reason_missing", "A revocation needs a reason; say in a few words why the key is no longer trusted."
+        )
     with transaction.atomic():
         key = _key_of(unit, kid)
         if key.revoked_from_seq is not None and from_seq > key.revoked_from_seq:
             raise RefusalError(
-                f"Key {key} of {unit} is revoked from seq {key.revoked_from_seq}; that point can only move back."
+                "revocation_forward",
+                f"Key {key} of {unit} is revoked from seq {key.revoked_from_seq}; that point can only move back.",
             )
         key.revoked_from_seq, key.revoked_ms, key.revoked_reason = from_seq, now_ms, reason.strip()[:200]
         key.save(update_fields=["revoked_from_seq", "revoked_ms", "revoked_reason"])
         return key
 
 
-def _checked_genesis(genesis: bytes) -> tuple[Record, Genesis]:
+def _checked_genesis(genesis: bytes, source: str) -> tuple[Record, Genesis]:
     try:
         record = decode_record(genesis)
     except WireError as error:
-        raise RefusalError(f"This is no record ({error}); give the file that provisioning the unit wrote.") from error
+        raise RefusalError(
+            "genesis_invalid", f"{source} is not a genesis record; make one with `cartrace unit provision`."
+        ) from error
     if not isinstance(record.body, Genesis):
-        raise RefusalError(f"This is record {record.seq} of a stream; enrolment needs record 0, the genesis.")
+        raise RefusalError(
+            "genesis_invalid", f"{source} holds record {record.seq} of a stream; enrolment needs record 0, the genesis."
+        )
     try:
         verify_record(record, record.body.public_key)
     except WireError as error:
-        raise RefusalError(f"The genesis does not prove its key ({error}); provision the unit again.") from error
+        raise RefusalError(
+            "genesis_invalid", f"The genesis does not prove its key ({error}); provision the unit again."
+        ) from error
     if record.body.epoch < 1 or record.body.epoch > LARGEST_NUMBER:
-        raise RefusalError(f"The genesis says epoch {record.body.epoch}; a unit's first epoch is 1.")
+        raise RefusalError("genesis_invalid", f"The genesis says epoch {record.body.epoch}; a unit's first epoch is 1.")
     return record, record.body
 
 
 def _gateway(site: str, gateway: str) -> Gateway:
     for name in (site, gateway):
         if not NAME.fullmatch(name):
-            raise RefusalError(f"{name!r} cannot name a site or gateway; use 1 to 32 of A-Z a-z 0-9 _ and -.")
+            raise RefusalError(
+                "name_invalid", f"{name!r} cannot name a site or gateway; use 1 to 32 of A-Z a-z 0-9 _ and -."
+            )
     known = Gateway.objects.select_related("site").filter(name=gateway).first()
     if known is None:
         return Gateway.objects.create(name=gateway, site=Site.objects.get_or_create(name=site)[0])
     if known.site.name != site:
         raise RefusalError(
-            f"Gateway {gateway} belongs to site {known.site.name}, not {site}; correct --site or --gateway."
+            "gateway_elsewhere",
+            f"Gateway {gateway} belongs to site {known.site.name}, not {site}; correct --site or --gateway.",
         )
     return known
 
@@ -98,11 +113,13 @@ def _gateway(site: str, gateway: str) -> Gateway:
 def _check_same(known: UnitKey, record: Record, body: Genesis) -> None:
     if known.unit.name != body.unit:
         raise RefusalError(
-            f"Key {known} is enrolled for unit {known.unit.name}; provision {body.unit} with a key of its own."
+            "key_known",
+            f"Key {known} is enrolled for unit {known.unit.name}; provision {body.unit} with a key of its own.",
         )
     if bytes(known.genesis_digest) != record.digest:
         raise RefusalError(
-            f"Key {known} is enrolled with another genesis; a stream begins once, so provision a new epoch."
+            "key_known",
+            f"Key {known} is enrolled with another genesis; a stream begins once, so provision a new epoch.",
         )
 
 
@@ -112,7 +129,8 @@ def _check_epoch(unit: Unit, epoch: int) -> None:
     if epoch != expected:
         was = "is not enrolled yet" if last is None else f"is enrolled through epoch {last.epoch}"
         raise RefusalError(
-            f"Unit {unit.name} {was}, and this genesis is of epoch {epoch}; enrol epoch {expected} next."
+            "epoch_unexpected",
+            f"Unit {unit.name} {was}, and this genesis is of epoch {epoch}; enrol epoch {expected} next.",
         )
 
 
@@ -122,5 +140,5 @@ def _key_of(unit: str, kid: str | None) -> UnitKey:
         if kid is None or str(key) == kid:
             return key
     if not keys:
-        raise RefusalError(f"There is no unit {unit}; `unit list` shows those enrolled.")
-    raise RefusalError(f"Unit {unit} has no key {kid}; it has {', '.join(map(str, keys))}.")
+        raise RefusalError("unit_unknown", f"There is no unit {unit}; `unit list` shows those enrolled.")
+    raise RefusalError("key_unknown", f"Unit {unit} has no key {kid}; it has {', '.join(map(str, keys))}.")

@@ -69,35 +69,54 @@ def test_a_password_is_made_and_shown_once() -> None:
 
 @pytest.mark.django_db
 @pytest.mark.parametrize(
-    ("arguments", "sentence"),
+    ("arguments", "code", "sentence"),
     [
-        (["enrol", "{}/missing", "--site", "s", "--gateway", "g"], "cannot be read"),
-        (["enrol", "{}/vast", "--site", "s", "--gateway", "g"], "larger than"),
-        (["enrol", "{}/recipe.toml", "--site", "s", "--gateway", "g"], "no record"),
-        (["recipe", "add", "{}/broken.toml"], "not TOML"),
-        (["recipe", "add", "{}"], "cannot be read"),
-        (["batch", "new", "B", "--recipe", "none", "--unit", "U"], "no recipe none"),
-        (["batch", "new", "B", "--recipe", "r", "--unit", "U", "--exact", "bag"], "item=code"),
-        (["batch", "new", "B", "--recipe", "r", "--unit", "U", "--exact", "a=1", "--exact", "a=2"], "two codes"),
-        (["batch", "show", "B"], "no batch B"),
-        (["quarantine", "show", "zz"], "no digest"),
-        (["quarantine", "show", "abcd"], "holds nothing"),
-        (["unit", "revoke", "U", "--from-seq", "0", "--reason", "x"], "no unit U"),
-        (["user", "add", "a b"], "cannot be a login name"),
-        (["user", "add", "a", "--role", "king"], "no role"),
-        (["web", "--host", "192.0.2.1"], "Cannot listen"),
-        (["ingest", "--shards", "16"], "no shards"),
-        (["ingest", "--shards", "0-999999999999"], "no shards"),
+        (["enrol", "{}/missing", "--site", "s", "--gateway", "g"], "file_unreadable", "cannot be read"),
+        (["enrol", "{}/vast", "--site", "s", "--gateway", "g"], "file_too_large", "larger than"),
+        (
+            ["enrol", "{}/recipe.toml", "--site", "s", "--gateway", "g"],
+            "genesis_invalid",
+            "is not a genesis record; make one with `cartrace unit provision`",
+        ),
+        (["recipe", "add", "{}/broken.toml"], "recipe_invalid", "not TOML"),
+        (["recipe", "add", "{}"], "file_unreadable", "cannot be read"),
+        (["batch", "new", "B", "--recipe", "none", "--unit", "U"], "recipe_unknown", "no recipe none"),
+        (["batch", "new", "B", "--recipe", "r", "--unit", "U", "--exact", "bag"], "code_invalid", "item=code"),
+        (
+            ["batch", "new", "B", "--recipe", "r", "--unit", "U", "--exact", "a=1", "--exact", "a=2"],
+            "code_invalid",
+            "two codes",
+        ),
+        (["batch", "show", "B"], "not_found", "no batch B; `cartrace cloud batch list` shows them"),
+        (["quarantine", "show", "zz"], "not_found", "no digest"),
+        (["quarantine", "show", "abcd"], "not_found", "holds nothing"),
+        (["unit", "revoke", "U", "--from-seq", "0", "--reason", "x"], "unit_unknown", "no unit U"),
+        (["user", "add", "a b"], "name_invalid", "cannot be a login name"),
+        (["user", "add", "a", "--role", "king"], "role_unknown", "no role"),
+        (["web", "--host", "192.0.2.1"], "port_unusable", "Cannot listen"),
+        (["ingest", "--shards", "16"], "shards_invalid", "no shards"),
+        (["ingest", "--shards", "0-999999999999"], "shards_invalid", "no shards"),
     ],
 )
-def test_what_cannot_be_done_is_one_sentence(files: Path, arguments: list[str], sentence: str) -> None:
-    assert sentence in refused(*[argument.format(files) for argument in arguments])
+def test_what_cannot_be_done_is_one_sentence(files: Path, arguments: list[str], code: str, sentence: str) -> None:
+    said = refused(*[argument.format(files) for argument in arguments])
+    assert said.startswith(f"{code}: ")
+    assert sentence in said
+
+
+@pytest.mark.django_db
+def test_a_refusal_can_be_read_by_a_program() -> None:
+    assert json.loads(refused("batch", "show", "B", "--json")) == {
+        "code": "not_found",
+        "message": "There is no batch B; `cartrace cloud batch list` shows them.",
+    }
 
 
 def test_a_fresh_machine_is_told_what_to_do_first(tmp_path: Path) -> None:
     cloud = CloudProcess(tmp_path / "state")
     before = cloud.run("streams")
     assert (before.returncode, before.stdout) == (2, "")
+    assert before.stderr.startswith("database_empty: ")
     assert "migrate" in before.stderr
     assert cloud.run("migrate").returncode == 0
     assert cloud.run("migrate").returncode == 0
@@ -110,7 +129,7 @@ def test_wrong_settings_end_every_command_with_a_sentence(tmp_path: Path) -> Non
     done = CloudProcess(tmp_path / "state", CARTRACE_CLOUD_CONFIG=str(tmp_path / "none.toml")).run("streams")
     assert (done.returncode, done.stderr) == (
         2,
-        f"The settings file {tmp_path}/none.toml does not exist; correct CARTRACE_CLOUD_CONFIG.\n",
+        f"bad_config: The settings file {tmp_path}/none.toml does not exist; correct CARTRACE_CLOUD_CONFIG.\n",
     )
 
 
