@@ -12,12 +12,28 @@ from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field, ValidationError
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+    TomlConfigSettingsSource,
+)
 
 from wire import Clock
 
 DEFAULT_STATE = Path(".state/cloud")
 LOOPBACK_HOSTS = ["127.0.0.1", "localhost", "[::1]"]
+EXPECTED = {  # settings that are not text
+    "cloud_state": "the path of a directory",
+    "cloud_hosts": 'a list of host names such as ["qa.example"]',
+    "cloud_https": "true or false",
+    "mqtt_port": "a whole number from 1 to 65535",
+    "mqtt_password_file": "the path of a file",
+    "mqtt_ca_file": "the path of a file",
+    "mqtt_cert": "the path of a file",
+    "mqtt_key": "the path of a file",
+}
 
 
 class ConfigError(ValueError):
@@ -83,13 +99,36 @@ def load_config() -> Config:
     if path and not Path(path).is_file():
         raise ConfigError(f"The settings file {path} does not exist; correct CARTRACE_CLOUD_CONFIG.")
     try:
-        return Config()
+        config = Config()
     except ValidationError as error:
-        first = error.errors()[0]
-        name = ".".join(str(part) for part in first["loc"])
-        raise ConfigError(f"The setting {name} is wrong: {first['msg']}.") from error
-    except ValueError as error:
-        raise ConfigError(f"The settings cannot be read: {error}.") from error
+        raise ConfigError(_wrong_setting(str(error.errors()[0]["loc"][0]))) from error
+    except SettingsError as error:  # a list in the environment that is no JSON
+        raise ConfigError(_wrong_setting("cloud_hosts")) from error
+    except (ValueError, OSError) as error:
+        raise ConfigError(f"The settings file {path} cannot be read as TOML ({error}); correct it.") from error
+    _check_broker(config)
+    return config
+
+
+def _wrong_setting(name: str) -> str:
+    name = name.lower().removeprefix("cartrace_")
+    if name not in Config.model_fields:
+        return f"There is no setting {name}; use one of: {', '.join(Config.model_fields)}."
+    return f"The setting {name} is wrong; give {EXPECTED.get(name, 'text')}."
+
+
+def _check_broker(config: Config) -> None:
+    """Half a set of credentials would be a connection in plain text that looks guarded. Raises ConfigError."""
+    if (config.mqtt_cert is None) != (config.mqtt_key is None):
+        raise ConfigError("Of mqtt_cert and mqtt_key only one is set; a client certificate needs both.")
+    if config.mqtt_cert is not None and config.mqtt_ca_file is None:
+        raise ConfigError("mqtt_cert is set without mqtt_ca_file, which TLS needs; give the broker's authority too.")
+    if config.mqtt_password_file is not None and config.mqtt_username is None:
+        raise ConfigError("mqtt_password_file is set without mqtt_username; give the login name too.")
+    for name in ("mqtt_password_file", "mqtt_ca_file", "mqtt_cert", "mqtt_key"):
+        path = getattr(config, name)
+        if path is not None and not path.is_file():
+            raise ConfigError(f"The file {path} of the setting {name} does not exist; correct its path.")
 
 
 def secret_file(path: Path, size: int) -> bytes:

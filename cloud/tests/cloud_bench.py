@@ -110,7 +110,7 @@ def until(condition: Callable[[], Any], what: str, timeout_s: float = 20) -> Any
 class Mosquitto:
     """The broker as a child on loopback, forgetful as it comes out of the box."""
 
-    def __init__(self, directory: Path, password: tuple[str, str] | None = None) -> None:
+    def __init__(self, directory: Path, password: tuple[str, str] | None = None, extra: str = "") -> None:
         program = shutil.which("mosquitto", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
         assert program, "mosquitto is not installed"
         self.port = free_port()
@@ -123,7 +123,7 @@ class Mosquitto:
             passwords.touch(mode=0o600)
             subprocess.run(["mosquitto_passwd", "-b", str(passwords), *password], check=True)
             lines += ["allow_anonymous false", f"password_file {passwords}"]
-        (directory / "mosquitto.conf").write_text("\n".join(lines) + "\n")
+        (directory / "mosquitto.conf").write_text("\n".join([*lines, extra]) + "\n")
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:

@@ -144,10 +144,32 @@ def test_settings_come_from_the_file_and_the_environment_wins(tmp_path: Path, mo
         path.write_text(text)
         with pytest.raises(ConfigError, match=sentence):
             load_config()
-    monkeypatch.setenv("CARTRACE_MQTT_PASSWORD_FILE", str(tmp_path / "absent"))
-    path.write_text("")
-    with pytest.raises(ConfigError, match="password file"):
-        _ = load_config().mqtt_password
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"MQTT_CERT": "there", "MQTT_KEY": "there"}, "without mqtt_ca_file"),
+        ({"MQTT_CA_FILE": "there", "MQTT_CERT": "there"}, "needs both"),
+        ({"MQTT_CA_FILE": "there", "MQTT_KEY": "there"}, "needs both"),
+        ({"MQTT_CA_FILE": "absent"}, "absent of the setting mqtt_ca_file does not exist"),
+        ({"MQTT_PASSWORD_FILE": "there"}, "without mqtt_username"),
+        ({"MQTT_USERNAME": "u", "MQTT_PASSWORD_FILE": "absent"}, "setting mqtt_password_file does not exist"),
+        ({"MQTT_PORT": "many"}, r"^The setting mqtt_port is wrong; give a whole number from 1 to 65535\.$"),
+        ({"MQTT_PORT": "0"}, r"^The setting mqtt_port is wrong; give a whole number from 1 to 65535\.$"),
+        ({"CLOUD_HOSTS": "qa.example"}, r"^The setting cloud_hosts is wrong; give a list of host names such as "),
+        ({"CLOUD_HOSTS": "3"}, r"^The setting cloud_hosts is wrong; give a list of host names such as "),
+    ],
+)
+def test_settings_that_cannot_work_are_refused_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: dict[str, str], sentence: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "there").write_text("x")
+    for name, value in settings.items():
+        monkeypatch.setenv(f"CARTRACE_{name}", value)
+    with pytest.raises(ConfigError, match=sentence):
+        load_config()
 
 
 def test_a_secret_is_made_once_and_a_damaged_one_refused(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+import trustme
 
 from cloud.tests.cloud_bench import CloudProcess, FakeGateway, FakeUnit, Mosquitto, altered, until
 from cloud.tests.test_cloud_ledger import RECIPE
@@ -197,5 +198,32 @@ def test_a_broker_that_is_absent_or_refuses_costs_a_sentence(tmp_path: Path, fre
         assert cloud.log.read_text().count("No broker answers") == 1, "said once, not at every try"
         assert "wrong" not in cloud.log.read_text(), "never a password in a log"
     finally:
+        cloud.kill_ingest()
+        guarded.stop()
+
+
+def test_ingest_reaches_a_broker_over_tls_with_its_certificate(tmp_path: Path, fresh_state: Path) -> None:
+    authority, stranger = trustme.CA(), trustme.CA()
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    stranger.cert_pem.write_to_path(tmp_path / "stranger.pem")
+    authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(tmp_path / "server.pem")
+    client = authority.issue_cert("ingest")
+    client.private_key_pem.write_to_path(tmp_path / "client.key")
+    client.cert_chain_pems[0].write_to_path(tmp_path / "client.pem")
+    certificates = f"cafile {tmp_path}/ca.pem\ncertfile {tmp_path}/server.pem\nkeyfile {tmp_path}/server.pem"
+    guarded = Mosquitto(tmp_path, extra=f"require_certificate true\n{certificates}")
+    state = shutil.copytree(fresh_state, tmp_path / "cloud")
+    own = {"CARTRACE_MQTT_CERT": f"{tmp_path}/client.pem", "CARTRACE_MQTT_KEY": f"{tmp_path}/client.key"}
+    deceived = CloudProcess(state, guarded.port, CARTRACE_MQTT_CA_FILE=f"{tmp_path}/stranger.pem", **own)
+    cloud = CloudProcess(state, guarded.port, CARTRACE_MQTT_CA_FILE=f"{tmp_path}/ca.pem", **own)
+    guarded.start()
+    try:
+        deceived.start_ingest()
+        until(lambda: "No broker answers" in deceived.log.read_text(), "a broker of another authority to be refused")
+        deceived.kill_ingest()
+        assert not connected(deceived)
+        started(cloud)
+    finally:
+        deceived.kill_ingest()
         cloud.kill_ingest()
         guarded.stop()
