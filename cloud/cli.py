@@ -30,7 +30,7 @@ from rich.table import Table
 from cloud import logs
 from cloud.batches import queries
 from cloud.batches.models import Recipe
-from cloud.batches.orders import add_recipe, new_batch
+from cloud.batches.orders import add_recipe, new_batch, recipe_version
 from cloud.bench import rows as bench_rows
 from cloud.config import Config, ConfigError, cloud_seed, wall_clock
 from cloud.errors import RefusalError
@@ -276,6 +276,21 @@ def recipe_list(as_json: AsJson = False) -> None:
     _show(rows, as_json, "\n".join(f"{row['recipe']} version {row['version']} ({row['digest']})" for row in rows))
 
 
+@recipe_app.command("show")
+@_spoken
+def recipe_show(
+    recipe: Annotated[str, typer.Argument(help="Recipe id.")],
+    version: Annotated[int | None, typer.Option(help="Recipe version; the newest when left out.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show a recipe as it was added."""
+    row = recipe_version(recipe, version)
+    toml = bytes(row.toml).decode()
+    _show(
+        {"recipe": row.recipe, "version": row.version, "digest": bytes(row.digest).hex(), "toml": toml}, as_json, toml
+    )
+
+
 @batch_app.command("new")
 @_spoken
 def batch_new(
@@ -369,6 +384,17 @@ def user_add(
         as_json,
         f"{name} ({role}) can log in. Password, shown only now: {password}",
     )
+
+
+@user_app.command("list")
+@_spoken
+def user_list(as_json: AsJson = False) -> None:
+    """List the people who may log in, and their roles."""
+    rows = [
+        {"name": user.username, "role": ", ".join(sorted(group.name for group in user.groups.all()))}
+        for user in User.objects.filter(is_active=True).order_by("username").prefetch_related("groups")
+    ]
+    _show(rows, as_json, "\n".join(f"{row['name']} ({row['role']})" for row in rows))
 
 
 def _offset_min(text: str) -> int:

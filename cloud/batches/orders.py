@@ -55,7 +55,7 @@ def new_batch(
     with transaction.atomic():
         if Batch.objects.filter(batch=batch).exists():
             raise RefusalError("batch_known", f"Batch {batch} exists already; choose another name.")
-        version_row = _recipe(recipe, version)
+        version_row = recipe_version(recipe, version)
         key = _current_key(unit)
         last = Batch.objects.filter(key=key).aggregate(last=Max("order_number"))["last"] or 0
         try:
@@ -102,7 +102,8 @@ def is_opened(batch: Batch) -> bool:
     return any(isinstance(body, BatchOpen) and body.order_digest == digest for body in bodies)
 
 
-def _recipe(recipe: str, version: int | None) -> Recipe:
+def recipe_version(recipe: str, version: int | None) -> Recipe:
+    """A recipe's version. version None: the newest. Raises RefusalError."""
     rows = Recipe.objects.filter(recipe=recipe)
     found = rows.order_by("-version").first() if version is None else rows.filter(version=version).first()
     if found is None:

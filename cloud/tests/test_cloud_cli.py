@@ -65,6 +65,23 @@ def test_a_password_is_made_and_shown_once() -> None:
     assert user.check_password(made["password"])
     assert [group.name for group in user.groups.all()] == ["qa"]
     assert "already" in refused("user", "add", "quinn")
+    ask("user", "add", "ada")
+    assert json.loads(ask("user", "list")) == [{"name": "ada", "role": "viewer"}, {"name": "quinn", "role": "qa"}]
+    assert runner.invoke(app, ["user", "list"]).stdout == "ada (viewer)\nquinn (qa)\n"
+
+
+@pytest.mark.django_db
+def test_a_recipe_is_shown_as_it_was_added(files: Path) -> None:
+    ask("recipe", "add", str(files / "recipe.toml"))
+    newer = RECIPE.replace(b"version = 1", b"version = 2")
+    (files / "newer.toml").write_bytes(newer)
+    ask("recipe", "add", str(files / "newer.toml"))
+    newest = json.loads(ask("recipe", "show", "short"))
+    assert (newest["version"], newest["toml"]) == (2, newer.decode())
+    first = json.loads(ask("recipe", "show", "short", "--version", "1"))
+    assert (first["version"], first["toml"]) == (1, RECIPE.decode())
+    assert RECIPE.decode() in runner.invoke(app, ["recipe", "show", "short", "--version", "1"]).stdout
+    assert "no recipe short version 3" in refused("recipe", "show", "short", "--version", "3")
 
 
 @pytest.mark.django_db

@@ -126,7 +126,11 @@ def test_enrolment_needs_proof_of_possession() -> None:
     body = {1: "U-1", 2: 1, 3: unit.public_key, 4: "m", 5: "f", 6: "pure"}
     claimed = sign_record(unit.seed, {**event, 10: body})
     stolen = claimed[:-64] + sign_record(thief.seed, {**event, 10: body})[-64:]
-    for genesis, sentence in ((stolen, "does not prove"), (unit.records[1], "needs record 0"), (b"junk", "not a genesis")):
+    for genesis, sentence in (
+        (stolen, "does not prove"),
+        (unit.records[1], "needs record 0"),
+        (b"junk", "not a genesis"),
+    ):
         with pytest.raises(RefusalError, match=sentence):
             enrol(genesis, "site-1", "gw-1", START_MS)
     assert not Unit.objects.exists()
