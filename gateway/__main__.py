@@ -11,15 +11,17 @@ import typer
 
 from gateway import bench as bench_rows
 from gateway import site as gateway_site
-from gateway.errors import AlreadyRunningError, ConfigError, GatewayError
+from gateway.errors import AlreadyRunningError, ConfigError, GatewayError, StateUnusableError
 from gateway.settings import Settings, load
 from gateway.status import read_status, render
 from wire import Clock, WireError
 
-EXIT_CODES = {ConfigError: 2, AlreadyRunningError: 3}
+EXIT_CODES = {ConfigError: 2, StateUnusableError: 2, AlreadyRunningError: 3}
 
 app = typer.Typer(
-    help="Relays signed records of units to the cloud, and keeps them until the cloud has them.", no_args_is_help=True
+    help="Relays signed records of units to the cloud, and keeps them until the cloud has them.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
 )
 Config = Annotated[Path, typer.Option("--config", help="TOML file with the gateway's settings.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -97,4 +99,4 @@ def _fail(error: GatewayError) -> NoReturn:
 
 
 if __name__ == "__main__":
-    app(prog_name="python -m gateway")
+    app(prog_name="cartrace gateway")

@@ -13,6 +13,12 @@ class ConfigError(GatewayError):
     code = "bad_config"
 
 
+class StateUnusableError(GatewayError):
+    """The state directory cannot be made, opened or locked. Nothing was started."""
+
+    code = "state_unusable"
+
+
 class AlreadyRunningError(GatewayError):
     """Another process serves this state directory."""
 

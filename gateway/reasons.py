@@ -15,7 +15,7 @@ def why_gateway(status: Mapping[str, Any], live: Mapping[str, Any] | None, state
     why: list[str] = []
     if not status["running"]:
         since = "" if live is None else f" since {shown_time(live['time_ms'])}"
-        why.append(f"the gateway is not running{since}; start it with `python -m gateway run --config …`")
+        why.append(f"the gateway is not running{since}; start it with `cartrace gateway run --config …`")
     if status["spool_problem"]:
         why.append(status["spool_problem"])
     if live is not None and status["running"]:

@@ -13,7 +13,7 @@ from typing import IO, Any
 
 import apsw
 
-from gateway.errors import AlreadyRunningError
+from gateway.errors import AlreadyRunningError, StateUnusableError
 from gateway.reasons import counted, shown_age, why_gateway, why_streams, why_waiting
 from gateway.settings import Settings
 from wire import Clock
@@ -23,11 +23,20 @@ STRANGERS_NAMED_MAX = 20  # keys that no unit said hello with are named one by o
 
 
 class StateLock:
-    """Holds a state directory for one process; the kernel lets go of it whatever way the process ends."""
+    """Holds a state directory for one process; the kernel lets go of it whatever way the process ends.
+
+    Raises StateUnusableError and AlreadyRunningError.
+    """
 
     def __init__(self, state_dir: Path) -> None:
-        state_dir.mkdir(parents=True, exist_ok=True)
-        self._file = (state_dir / "lock").open("a+")
+        try:
+            state_dir.mkdir(parents=True, exist_ok=True)
+            self._file = (state_dir / "lock").open("a+")
+        except OSError as error:
+            raise StateUnusableError(
+                f"state_dir {state_dir} cannot be used ({error.strerror}); name a folder in the settings that this "
+                "user may write to"
+            ) from error
         for wait_s in LOCK_WAITS_S:
             if _try_lock(self._file, fcntl.LOCK_EX):
                 return
@@ -42,11 +51,15 @@ class StateLock:
 
 
 def is_running(state_dir: Path) -> bool:
-    path = state_dir / "lock"
-    if not path.exists():
+    try:
+        with (state_dir / "lock").open("r") as lock:
+            return not _try_lock(lock, fcntl.LOCK_SH)
+    except (FileNotFoundError, NotADirectoryError):
         return False
-    with path.open("r") as lock:
-        return not _try_lock(lock, fcntl.LOCK_SH)
+    except OSError as error:
+        raise StateUnusableError(
+            f"state_dir {state_dir} cannot be read ({error.strerror}); ask as a user who may read it"
+        ) from error
 
 
 def _try_lock(lock: IO[str], how: int) -> bool:

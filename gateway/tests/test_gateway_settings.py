@@ -81,3 +81,16 @@ def test_the_command_says_the_sentence_and_its_code(tmp_path: Path) -> None:
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert "cannot read" in done.stderr
+
+
+def test_a_state_folder_that_cannot_be_used_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "state").write_text("a file in its place")
+    for state_dir in ("state", "/proc/nope"):
+        path = write(tmp_path, GOOD.replace('"state"', f'"{state_dir}"'))
+        done = subprocess.run(
+            [sys.executable, "-m", "gateway", "run", "--config", str(path)],
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == 2
+        assert done.stderr.startswith("state_unusable: state_dir ")
+        assert done.stderr.count("\n") == 1
