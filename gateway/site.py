@@ -32,7 +32,7 @@ log = structlog.get_logger("gateway")
 
 
 class Site:
-    """Everything that one gateway process holds. Raises AlreadyRunningError, StateUnusableError and ConfigError at once."""
+    """Everything that one gateway process holds. Raises AlreadyRunningError, StateUnusableError, ConfigError."""
 
     def __init__(self, settings: Settings, clock: Clock) -> None:
         self._settings, self._clock = settings, clock
