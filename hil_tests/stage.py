@@ -97,6 +97,11 @@ class Stage:
         self.kids[unit] = take_apart(genesis).kid
         return genesis
 
+    @property
+    def sensor_label(self) -> str:
+        """Where the sensor values come from, for people."""
+        return self._sensors().label
+
     def _sensors(self) -> SensorSource:
         return CsvSensors(self._sensor_csv) if self._sensor_csv else SyntheticSensors()
 

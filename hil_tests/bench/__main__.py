@@ -28,8 +28,14 @@ def main() -> int:
     arguments = _parser().parse_args()
     try:
         return int(arguments.act(arguments))
-    except (OSError, ValueError, RuntimeError) as error:
-        print(f"unit bench: {error}", file=sys.stderr)
+    except OSError as error:
+        print(f"system_error: {error}", file=sys.stderr)
+        return 1
+    except ValueError as error:
+        print(f"bad_request: {error}", file=sys.stderr)
+        return 1
+    except RuntimeError as error:
+        print(f"bench_error: {error}", file=sys.stderr)
         return 1
 
 
@@ -81,6 +87,8 @@ def _provision(arguments: argparse.Namespace) -> int:
 def _run(arguments: argparse.Namespace) -> int:
     if not (arguments.directory / "flash.bin").exists():
         raise ValueError(f"{arguments.directory} holds no board; make one with `provision` first")
+    if not 0 < arguments.speed < float("inf"):
+        raise ValueError("--speed takes a number above 0; 1 is as fast as life")
     sensors: SensorSource = CsvSensors(arguments.sensor_csv) if arguments.sensor_csv else SyntheticSensors()
     with UnixUnit(
         arguments.directory, speed=arguments.speed, sensors=sensors, link=arguments.link, scanner=arguments.scanner

@@ -1,5 +1,6 @@
 """The demonstration as a command: harmless to run again, one sentence when it cannot, and Ctrl-C leaves nothing."""
 
+import json
 import os
 import signal
 import subprocess
@@ -53,6 +54,33 @@ def test_a_sensor_file_that_is_none_is_told_so(tmp_path: Path) -> None:
     assert done.stdout == ""
     assert "timestamp,value" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("speed", ["0", "-1", "nan"])
+@pytest.mark.parametrize("program", [["hil_tests.story", "--once"], ["hil_tests.bench", "run"]])
+def test_a_speed_that_is_none_is_told_so(tmp_path: Path, program: list[str], speed: str) -> None:
+    (tmp_path / "flash.bin").touch()
+    folder = "--state" if "hil_tests.story" in program else "--directory"
+    command = python(*program, folder, str(tmp_path), "--speed", speed)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert done.stderr.startswith("bad_request: ")
+    assert "--speed takes a number above 0" in done.stderr
+
+
+@pytest.mark.story
+@pytest.mark.timeout(300)
+def test_once_prints_one_object_even_where_an_earlier_run_was(tmp_path: Path) -> None:
+    folder = tmp_path / "demo"
+    take_folder(folder).close()
+    (folder / "cloud").mkdir()
+    (folder / "cloud" / "db.sqlite3").write_text("left by an earlier run")
+    command = python("hil_tests.story", "--once", "--state", str(folder))
+    done = subprocess.run(command, capture_output=True, text=True, timeout=280)
+    assert done.returncode == 0, done.stderr
+    assert set(json.loads(done.stdout)) == {"batches", "streams", "quarantined"}
+    assert "sensor values: synthetic" in done.stderr
 
 
 @pytest.mark.story

@@ -69,6 +69,14 @@ def test_trouble_leaves_a_complete_batch_with_its_interruptions(told: Told) -> N
     assert "late_record" in codes(report)
 
 
+def test_the_broker_forgot_records_that_it_had_taken(told: Told) -> None:
+    """They were in the broker and not in the ledger when it was killed; all are in the ledger now."""
+    assert told.story.forgotten
+    with Ledger(told.stage.cloud.database) as ledger:
+        held = {(bytes(kid), seq) for kid, seq in ledger.rows("SELECT kid, seq FROM ledger_ledgerrecord")}
+    assert told.story.forgotten <= held
+
+
 def test_a_bad_carrier_is_found_out_and_everything_refilled(told: Told) -> None:
     """SPEC W65, and W56: what the spool lacks comes out of the unit's journal."""
     report = told.report(4)
