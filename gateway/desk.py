@@ -62,7 +62,7 @@ class PortState:
     def __init__(self, port: Port, session: Session, now_ms: int) -> None:
         self.port, self.session = port, session
         self.open = port.is_open
-        self.problem: str | None = None if port.is_open else f"port {port.url} is being opened"
+        self.problem: str | None = None if port.is_open else f"port_opening: port {port.url} is being opened"
         self.since_ms = now_ms
         self.heard_ms: int | None = None
         self.asked_ms = now_ms
@@ -93,7 +93,7 @@ class Desk:
         self.full: str | None = None
         self._full_until_ms = 0
         self._room_checked_ms = now_ms - ROOM_CHECK_MS
-        problem = None if broker.up else f"broker {broker.where} is being connected to"
+        problem = None if broker.up else f"broker_connecting: broker {broker.where} is being connected to"
         self.line = Line(broker.up, problem, clock.now_ms())
         self.heard_cloud_ms: int | None = None  # monotonic
         self._state_sent: tuple[int, str] = (now_ms - STATE_REFRESH_MS, "")

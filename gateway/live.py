@@ -85,7 +85,7 @@ def _port(state: "PortState", now_ms: int) -> dict[str, Any]:
 
 
 def _why(desk: "Desk", now_ms: int) -> list[str]:
-    why = [] if desk.full is None else [desk.full]
+    why = [] if desk.full is None else [f"disk_full: {desk.full}"]
     if not desk.line.up:
         age = shown_age(desk.clock.now_ms() - desk.line.since_ms)
         why.append(f"{desk.line.problem} (down since {shown_time(desk.line.since_ms)}, for {age})")
@@ -100,9 +100,10 @@ def _why_port(state: "PortState", now_ms: int) -> list[str]:
         why.append(f"{state.problem} (for {shown_age(now_ms - state.since_ms)})")
     elif state.session.kid is None:
         why.append(
+            "unit_silent: "
             f"port {state.port.url} is open but no unit has said hello (for {shown_age(now_ms - state.since_ms)}); "
             "check that the unit has power and runs, and `baud` in the settings"
         )
     if state.session.refusal:
-        why.append(state.session.refusal)
+        why.append(f"hello_refused: {state.session.refusal}")
     return why

@@ -164,7 +164,8 @@ class Broker:
         self._client.disconnect()
         self._client.loop(0)
         return (
-            self._refusal or f"the connection to broker {self.where} was lost; check the broker and the network",
+            self._refusal
+            or f"broker_lost: the connection to broker {self.where} was lost; check the broker and the network",
             was_up,
         )
 
@@ -181,7 +182,7 @@ class Broker:
     ) -> None:
         if any(reason.is_failure for reason in reasons):
             self._refusal = (
-                f"broker {self.where} refuses the subscriptions of gateway {self._topics.gateway}; "
+                f"broker_refuses: broker {self.where} refuses the subscriptions of gateway {self._topics.gateway}; "
                 f"allow it to read {self._topics.receipts}, /wants and /orders in the broker's access list"
             )
             return
@@ -213,27 +214,31 @@ def _why_refused(where: str, reason: ReasonCode) -> str:
     words = str(reason)
     if "uthor" in words or "password" in words.lower():
         return (
+            "broker_refuses: "
             f"broker {where} refuses this gateway ({words}); check mqtt.username and mqtt.password_file, "
             "or that its client certificate is known to the broker"
         )
-    return f"broker {where} refuses this gateway ({words}); check the broker's log"
+    return f"broker_refuses: broker {where} refuses this gateway ({words}); check the broker's log"
 
 
 def _why_not_connected(where: str, error: Exception) -> str:
     if isinstance(error, socket.gaierror):
-        return f"broker host of {where} is unknown; correct mqtt.host or the name service"
+        return f"broker_unknown: broker host of {where} is unknown; correct mqtt.host or the name service"
     if isinstance(error, ConnectionRefusedError):
-        return f"nobody answers at broker {where} (connection refused); start it or correct mqtt.host and mqtt.port"
+        return (
+            "broker_down: "
+            f"nobody answers at broker {where} (connection refused); start it or correct mqtt.host and mqtt.port"
+        )
     if isinstance(error, ssl.SSLCertVerificationError):
         return (
-            f"broker {where} shows a certificate that is not trusted ({error.verify_message}); "
+            f"broker_untrusted: broker {where} shows a certificate that is not trusted ({error.verify_message}); "
             "correct mqtt.ca_file, or check the date of this computer"
         )
     if isinstance(error, ssl.SSLError):
         return (
-            f"broker {where} and this gateway agree on no TLS ({error.reason or error}); "
+            f"broker_tls: broker {where} and this gateway agree on no TLS ({error.reason or error}); "
             "check mqtt.port and the certificates"
         )
     if isinstance(error, TimeoutError):
-        return f"broker {where} does not answer; check the network and the firewall"
-    return f"broker {where} cannot be reached ({error}); check the network"
+        return f"broker_silent: broker {where} does not answer; check the network and the firewall"
+    return f"broker_unreachable: broker {where} cannot be reached ({error}); check the network"

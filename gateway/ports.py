@@ -158,9 +158,12 @@ def _why_not_open(url: str, error: Exception) -> str:
     code = getattr(error, "errno", None)
     text = str(error)
     if code == 2 or "No such file" in text:
-        return f"port {url} does not exist; plug the unit in or correct `ports` in the settings"
+        return f"port_missing: port {url} does not exist; plug the unit in or correct `ports` in the settings"
     if code == 13 or "Permission denied" in text:
-        return f"port {url} may not be opened by this user; add the user to the group that owns it (often dialout)"
+        return (
+            "port_forbidden: "
+            f"port {url} may not be opened by this user; add the user to the group that owns it (often dialout)"
+        )
     if code in (11, 16) or "lock port" in text or "busy" in text:
-        return f"port {url} is in use by another program; stop that program (ModemManager is a common one)"
-    return f"port {url} cannot be opened: {text}; check the cable and `ports` in the settings"
+        return f"port_busy: port {url} is in use by another program; stop that program (ModemManager is a common one)"
+    return f"port_unusable: port {url} cannot be opened: {text}; check the cable and `ports` in the settings"

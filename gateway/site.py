@@ -64,7 +64,7 @@ class Site:
                         broken.code,
                         text=f"{broken}; nothing is acknowledged, and the store is opened again in {wait_s:.0f} s",
                     )
-                    self._write_live({"time_ms": self._clock.now_ms(), "why": [str(broken)]})
+                    self._write_live({"time_ms": self._clock.now_ms(), "why": [f"{broken.code}: {broken}"]})
                     wait_s = REOPEN_S[0] if time.monotonic() - opened_s > REOPEN_S[1] else wait_s
                     self._stop.wait(wait_s * random.uniform(0.8, 1.2))  # noqa: S311 - jitter, no secret
                     wait_s = min(wait_s * 2, REOPEN_S[1])

@@ -128,7 +128,9 @@ def _count_spool(path: Path, now_ms: int) -> dict[str, Any]:
             connection.close()
     except apsw.Error as error:
         return empty | {
-            "spool_problem": f"the spool {path} cannot be read ({error}); start the gateway, which checks it"
+            "spool_problem": (
+                f"spool_broken: the spool {path} cannot be read ({error}); start the gateway, which checks it"
+            )
         }
 
 

@@ -307,9 +307,12 @@ def test_ports_that_do_not_exist_or_are_taken_are_named(tmp_path: Path) -> None:
     gateway = GatewayProcess(tmp_path, ports, {"host": "127.0.0.1", "port": broker.port}).start()
     with stopping(gateway, unit, broker):
         wait_until(
-            lambda: f"port {missing} does not exist; plug the unit in" in gateway.why(), "the missing port is named"
+            lambda: f"port_missing: port {missing} does not exist; plug the unit in" in gateway.why(),
+            "the missing port is named",
         )
-        wait_until(lambda: "port gopher://nothing cannot be opened" in gateway.why(), "the wrong URL is named")
+        wait_until(
+            lambda: "port_unusable: port gopher://nothing cannot be opened" in gateway.why(), "the wrong URL is named"
+        )
         assert f"port {tmp_path} cannot be opened" in gateway.why()
         stream.write(4)
         wait_until(lambda: unit.acked == 4, "the other port works")
@@ -317,7 +320,7 @@ def test_ports_that_do_not_exist_or_are_taken_are_named(tmp_path: Path) -> None:
         second.mkdir()
         rival = GatewayProcess(second, [str(unit.link)], {"host": "127.0.0.1", "port": broker.port}).start()
         with stopping(rival):
-            wait_until(lambda: "is in use by another program" in rival.why(), "a port that is taken is named")
+            wait_until(lambda: "port_busy: " in rival.why(), "a port that is taken is named")
         late = Unit(Stream("late"), missing).plug()
         with stopping(late):
             late.stream.write(3)
@@ -352,7 +355,7 @@ def test_a_broker_that_refuses_is_named_and_then_obeyed(tmp_path: Path) -> None:
     mqtt = {"host": "127.0.0.1", "port": broker.port, "username": "gw-1", "password_file": "secret"}
     gateway = GatewayProcess(tmp_path, [str(tmp_path / "none")], mqtt).start()
     with stopping(gateway, broker):
-        wait_until(lambda: "refuses this gateway" in gateway.why(), "the refusal is named")
+        wait_until(lambda: "broker_refuses: " in gateway.why(), "the refusal is named")
         assert "check mqtt.username and mqtt.password_file" in gateway.why()
         assert gateway.stop() == 0
         secret.write_text("right\n")
@@ -385,7 +388,7 @@ def test_tls_with_a_client_certificate(tmp_path: Path) -> None:
     cloud.on_connect = lambda client, *_: client.subscribe("cartrace/v1/site-a/+/gw-1/records", 1)
     cloud.on_message = lambda _client, _user, message: heard.append(bytes(message.payload))
     with stopping(gateway, unit, broker):
-        wait_until(lambda: "certificate that is not trusted" in gateway.why(), "the wrong authority is named")
+        wait_until(lambda: "broker_untrusted: " in gateway.why(), "the wrong authority is named")
         gateway.stop()
         gateway = GatewayProcess(tmp_path, [str(unit.link)], mqtt).start()
         with stopping(gateway):
@@ -400,7 +403,7 @@ def test_a_full_disk_is_named_not_acknowledged_and_left_by_itself(tmp_path: Path
     bench = Bench(tmp_path, min_free_mb=1_000_000_000)
     with stopping(*bench.parts):
         bench.stream.write(5)
-        wait_until(lambda: "records are not acknowledged until space is freed" in bench.gateway.why(), "it says full")
+        wait_until(lambda: "disk_full: " in bench.gateway.why(), "it says full")
         time.sleep(1)
         assert bench.unit.acked == 0
         assert bench.spooled() == []
@@ -439,7 +442,7 @@ def test_a_disk_that_refuses_writes_is_named_and_left_by_itself(tmp_path: Path) 
         _, hard = resource.prlimit(pid, resource.RLIMIT_FSIZE)
         resource.prlimit(pid, resource.RLIMIT_FSIZE, (20_000, hard))  # a write beyond this is an I/O error
         bench.stream.write(40)
-        wait_until(lambda: "check the disk" in bench.gateway.why(), "the status names the failing store")
+        wait_until(lambda: "spool_broken: " in bench.gateway.why(), "the status names the failing store")
         assert "the store is opened again in" in bench.gateway.log.read_text()
         assert set(bench.stream.records[: bench.unit.acked]) <= {*bench.spooled(), *bench.cloud.ledger.values()}
         resource.prlimit(pid, resource.RLIMIT_FSIZE, (hard, hard))

@@ -66,7 +66,8 @@ def test_a_record_of_a_key_that_nobody_spoke_with_is_explained(site: Site) -> No
     assert waiting["oldest_age_ms"] == 14 * MINUTE_MS
     assert render(found).splitlines()[1:] == [
         "not yet safe: 1 record, the oldest for 14 min",
-        f"why: stream {forger.kid.hex()} (no unit with this key has spoken here): 1 record, 14 min old: the cloud has "
+        f"why: unknown_key: stream {forger.kid.hex()} "
+        "(no unit with this key has spoken here): 1 record, 14 min old: the cloud has "
         "sent no receipt for this key; it is not enrolled or the record is forged. If you know the unit, enrol it at "
         "the control site; otherwise have the spool's row examined",
     ]
@@ -78,7 +79,7 @@ def test_every_stream_that_waits_is_named_with_its_own_age(site: Site) -> None:
     site.keep(Records("forger"), 2, 3 * MINUTE_MS)
     first, second = site.status()["why"]
     assert first.startswith(
-        f"stream {site.unit.kid.hex()} (unit U-01): 3 records, 5 min old: the records are being sent"
+        f"awaiting_receipt: stream {site.unit.kid.hex()} (unit U-01): 3 records, 5 min old: the records are being sent"
     )
     assert "2 records, 3 min old" in second
     assert "the records are forged" in second
@@ -90,7 +91,7 @@ def test_made_up_keys_do_not_flood_the_status(site: Site) -> None:
     found = site.status()
     assert found["strangers"] == STRANGERS_NAMED_MAX + 2
     assert len(found["waiting"]) == STRANGERS_NAMED_MAX
-    assert found["why"][-1].startswith("2 records under still other keys")
+    assert found["why"][-1].startswith("unknown_key: 2 records under still other keys")
 
 
 def test_why_a_known_stream_waits(site: Site) -> None:
@@ -111,7 +112,7 @@ def test_a_gateway_that_hangs_is_told_from_one_that_works(site: Site) -> None:
     long_ago_s = time.time() - STALE_S - 70
     os.utime(site.settings.state_dir / "status.json", (long_ago_s, long_ago_s))
     [why] = read_status(site.settings, NOW_MS)["why"]
-    assert why.startswith("the gateway runs but has not written its status for 2 min")
+    assert why.startswith("gateway_stalled: the gateway runs but has not written its status for 2 min")
 
 
 def test_a_store_that_failed_is_told_with_what_waits_in_it(site: Site) -> None:
