@@ -127,3 +127,10 @@ def test_a_store_that_failed_is_told_with_what_waits_in_it(site: Site) -> None:
 def test_numbers_agree_with_their_nouns() -> None:
     assert [counted(number, "record") for number in (0, 1, 2)] == ["0 records", "1 record", "2 records"]
     assert counted(2, "copy", "copies") == "2 copies"
+
+
+def test_ages_follow_the_gateways_own_clock_when_it_is_ahead(site: Site) -> None:
+    site.keep(Records("forger"), 1, 14 * MINUTE_MS)
+    write_live(site.settings.state_dir, UP)
+    asked_early = read_status(site.settings, NOW_MS - 60 * MINUTE_MS)
+    assert asked_early["waiting"][0]["oldest_age_ms"] == 14 * MINUTE_MS
