@@ -32,7 +32,7 @@ test:
 check:
 	@tools/setup.sh check
 	@$(MAKE) --no-print-directory lint
-	$(PY) -m pytest -q -n 2 -m 'not browser and not story' $(QUICK)
+	$(PY) -m pytest -q -n 2 -m 'not browser and not story and not slow and not image' $(QUICK)
 
 .PHONY: lint
 lint:

@@ -23,6 +23,7 @@ SHARED = Path(os.environ.get("CARTRACE_SHARED_DATA", FIRMWARE.parent.parent / "s
 MICROPYTHON = os.environ.get("MICROPYTHON", str(Path(sys.executable).parent / "micropython"))
 MODULES = ["dual_crypto", "dual_encoding", "dual_stores"]
 PEERS = 1000  # on both interpreters; about 25 ms each on a quiet machine's MicroPython
+SLOW = "test_ed25519_agrees_with_pynacl"  # half a minute: left out of `make check`
 RUN_LIMIT_S = 300
 
 
@@ -189,7 +190,10 @@ def test_on_cpython(module: str, test: str, case_folders: dict[str, Path], monke
 
 
 @pytest.mark.timeout(RUN_LIMIT_S + 20)
-@pytest.mark.parametrize(("module", "test"), _functions())
+@pytest.mark.parametrize(
+    ("module", "test"),
+    [pytest.param(*names, marks=pytest.mark.slow if names[1] == SLOW else ()) for names in _functions()],
+)
 def test_on_micropython(module: str, test: str, case_folders: dict[str, Path]) -> None:
     program = [MICROPYTHON, "-X", "heapsize=160k", str(TESTS / "run_on_micropython.py"), str(FIRMWARE), module, test]
     environment = os.environ | {"CARTRACE_CASES": str(case_folders["micropython"])}
