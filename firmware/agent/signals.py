@@ -22,7 +22,7 @@ BLINK_MS = 500  # half a period of the red light of a unit that takes no scans
 REMIND_MS = 60_000  # an alarm that nobody acknowledges, or a unit out of service, sounds again
 TURN_MS = BLINK_MS
 
-# (Hz, ms) one after the other; 0 Hz is silence. Told apart by length, pitch and number, so that each of these is enough.
+# (Hz, ms) one after the other; 0 Hz is silence. Length, pitch and number differ, so that each alone tells them apart.
 SOUNDS = {
     OK: ((2700, 80),),
     REFUSED: ((440, 800),),
