@@ -77,6 +77,15 @@ EVENTS: dict[str, dict[int, Any]] = {
             ]
         },
     ),
+    "channels-of-sensors": event(
+        8,
+        {
+            1: [
+                {1: "temperature", 2: "Cel", 3: -2, 4: -4000, 5: 12500, 8: "SHT40 0F3A91C2", 9: TIME_MS, 10: -15},
+                {1: "lid", 2: "1", 3: 0, 4: 0, 5: 1, 6: "CAL-89", 7: TIME_MS + 10**10, 8: "s" * 32, 9: 0, 10: 2**62},
+            ]
+        },
+    ),
     "samples": event(9, {1: 40, 2: 124_220, 3: 1000, 4: 3, 5: [column([3715, 3716, 3714])]}),
     "alarm-raised": event(10, {1: "temperature_high", 2: 1, 3: "38.2 Cel, limit 38.0"}),
     "alarm-cleared": event(10, {1: "temperature_high", 2: 3}),
@@ -85,6 +94,11 @@ EVENTS: dict[str, dict[int, Any]] = {
     "comment": event(12, {1: "Schaum im Beutel, 37 °C ✓"}),
     "loss": event(13, {1: "scan", 2: 2**63 - 1, 3: "journal full"}),
     "batch-close": event(14, {1: 12, 2: {5: 1, 6: 8, 7: 9, 9: 11}, 3: 1}),
+    "override-item": event(15, {1: 40, 2: 1, 3: "cartridge", 4: "lot released by QA today", 5: "OP-115"}),
+    "override-start": event(15, {1: 0, 2: 2, 3: "wash", 4: "r" * 64, 5: "O" * 32}),
+    "override-finish": event(
+        15, {1: 39, 2: 3, 3: "s" * 32, 4: "Etikett zerstört", 5: "OP-115"}, time=None, uncertainty=None
+    ),
 }
 
 
@@ -104,7 +118,7 @@ def signed_case(name: str, purpose: str, signer: Signer, fields: dict[int, Any],
 def records() -> Any:
     return {
         "about": "One record per case: fields (the event), payload, bytes signed, record, SHA-256 of the record.",
-        "spec": ["W1", "W6", "W10", "W11", "W12", "W20", "W23", "W24", "W25"],
+        "spec": ["W1", "W6", "W10", "W11", "W12", "W20", "W23", "W24", "W25", "W28"],
         "unit": key_json(UNIT),
         "cases": [signed_case(name, "record", UNIT, fields, "record") for name, fields in EVENTS.items()],
     }
@@ -202,6 +216,12 @@ ORDER: dict[int, Any] = {
     ],
     9: TIME_MS,
 }
+SCHEMES: list[dict[int, Any]] = [
+    {1: "kit", 2: "Wash kit", 3: "", 4: 6, 6: 1, 7: "A99912345670"},
+    {1: "bag", 2: "Blood bag", 3: "", 4: 0, 6: 2, 7: "E0791V00"},
+    {1: "any-bag", 2: "Blood bag of any kind", 3: "", 4: 4, 6: 2, 7: "E0791"},
+    {1: "media", 2: "Medium of our own", 3: "", 4: 7, 6: 3, 7: "100%%-(l%d%d%d%d)-(s%x%x%u)/(e%d%d%d%d%d%d)"},
+]
 LIMITS = [{1: "temperature", 2: 3600, 3: 3800, 4: -2, 5: 30_000, 6: ["wash"]}, {1: "p", 2: -1, 3: 1, 4: 0, 5: 0, 6: []}]
 
 
@@ -218,9 +238,10 @@ def receipts() -> Any:
 def orders() -> Any:
     long = [{1: f"step-{i:02}", 2: f"Step number {i} of the long procedure", 3: ["cartridge"]} for i in range(40)]
     cases = {"order": ORDER, "with-limits": ORDER | {10: LIMITS}, "in-chunks": ORDER | {7: long}}
+    cases["with-schemes"] = ORDER | {8: [*ORDER[8], *SCHEMES]}
     return {
         "about": "Work orders: fields, payload, bytes signed by the cloud's key, order.",
-        "spec": ["W10", "W12", "W43", "W44"],
+        "spec": ["W10", "W12", "W43", "W44", "W45"],
         "cloud": key_json(CLOUD),
         "cases": [signed_case(name, "order", CLOUD, fields, "order") for name, fields in cases.items()],
     }

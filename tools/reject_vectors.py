@@ -214,7 +214,7 @@ def events() -> Iterator[Case]:
     def without(fields: dict[int, Any], *keys: int) -> dict[int, Any]:
         return {key: value for key, value in fields.items() if key not in keys}
 
-    yield refused_event("unknown-type", "W27", event(15, {}), "type 15 is of a later version", "unknown_type")
+    yield refused_event("unknown-type", "W27", event(16, {}), "type 16 is of a later version", "unknown_type")
     yield refused_event("time-alone", "W20", without(SCAN, 6), "time without its uncertainty")
     yield refused_event("uncertainty-alone", "W20", without(SCAN, 5), "uncertainty without a time")
     yield refused_event("seq-missing", "W14", without(SCAN, 1), "no seq")
@@ -247,6 +247,18 @@ def events() -> Iterator[Case]:
     yield refused_event("no-channels", "W3", event(8, {1: []}), "no channel")
     yield refused_event("nine-channels", "W3", event(8, {1: EVENTS["channels"][10][1][1:] * 9}), "nine channels")
     yield refused_event("counts-key", "W26", event(14, {1: 12, 2: {24: 1}, 3: 1}), "type 24 in the counts")
+    overrule = EVENTS["override-item"]
+    yield refused_event("override-badge", "W28", without(overrule, 9), "an override names no first person")
+    yield refused_event("override-second", "W28", event(15, without(overrule[10], 5)), "nor a second person")
+    yield refused_event("override-itself", "W28 W14", overrule | {10: overrule[10] | {1: 41}}, "overrules itself")
+    yield refused_event("override-action", "W3", overrule | {10: overrule[10] | {2: 4}}, "override action 4")
+    yield refused_event("override-reason", "W28", overrule | {10: overrule[10] | {4: ""}}, "no reason given")
+    yield refused_event("override-subject", "W3", overrule | {10: overrule[10] | {3: ""}}, "of no item and no step")
+    sensor = EVENTS["channels-of-sensors"][10][1][0]
+    yield refused_event("channel-sensor", "W3", event(8, {1: [sensor | {8: "s" * 33}]}), "the sensor has 33 bytes")
+    yield refused_event("channel-calibrated", "W3", event(8, {1: [sensor | {9: -1}]}), "calibrated before 1970")
+    yield refused_event("channel-offset", "W3", event(8, {1: [sensor | {10: "0"}]}), "the offset is a text")
+    yield refused_event("channel-key", "W3", event(8, {1: [sensor | {11: 0}]}), "a channel has no key 11")
     yield refused_event("body-no-map", "W3", SCAN | {10: []}, "the body is an array")
 
 
@@ -308,6 +320,27 @@ def from_the_cloud() -> Iterator[Case]:
     yield refused_order("gtin-13", "W44", {8: [item | {3: "9506000134352"}]}, "a GTIN of 13 digits")
     yield refused_order("gtin-letters", "W44", {8: [item | {3: "0950600013435X"}]}, "a GTIN with a letter")
     yield refused_order("needs-8", "W44", {8: [item | {4: 8}]}, "needs is a sum of 1, 2 and 4")
+    for name, changes, why in (
+        ("scheme-alone", {6: 1}, "a scheme without a code"),
+        ("code-alone", {7: "A99912345670"}, "a code without its scheme"),
+        ("scheme-and-gtin", {3: "09506000134352", 6: 1, 7: "A99912345670"}, "a GTIN beside a HIBC code"),
+        ("scheme-4", {6: 4, 7: "A99912345670"}, "scheme 4"),
+        ("hibc-plus", {6: 1, 7: "+A99912345670"}, "a HIBC code with its plus sign"),
+        ("hibc-unit", {6: 1, 7: "A9991234567X"}, "a HIBC code whose unit of measure is no digit"),
+        ("isbt-short", {6: 2, 7: "E079"}, "an ISBT 128 product code of 4 characters"),
+        ("isbt-six", {6: 2, 7: "E0791V"}, "an ISBT 128 product code of 6 characters"),
+        ("pattern-percent", {6: 3, 7: "KIT%q"}, "an unknown class"),
+        ("pattern-end", {6: 3, 7: "KIT%"}, "a percent sign at the end"),
+        ("pattern-open", {6: 3, 7: "KIT(l%d"}, "a bracket that is not closed"),
+        ("pattern-close", {6: 3, 7: "KIT%d)"}, "a bracket that was not opened"),
+        ("pattern-group", {6: 3, 7: "KIT(q%d)"}, "a bracket of an unknown kind"),
+        ("pattern-inside", {6: 3, 7: "KIT(l%d(s%d))"}, "a bracket inside another"),
+        ("pattern-twice", {6: 3, 7: "(s%d)(s%d)"}, "two serials"),
+        ("pattern-empty", {6: 3, 7: "KIT(s)"}, "a serial of no character"),
+        ("pattern-expiry", {6: 3, 7: "(e%d%d%d%d)"}, "an expiry of four places"),
+        ("pattern-umlaut", {6: 3, 7: "KÜHL%d"}, "a character that is no ASCII"),
+    ):
+        yield refused_order(name, "W45", {8: [item | {3: ""} | changes]}, why)
     yield refused_order("no-steps", "W3", {7: []}, "no step")
     yield refused_order("41-steps", "W3", {7: [{1: "s", 2: "S", 3: []}] * 41}, "41 steps")
     yield refused_order("13-items-in-step", "W3", {7: [ORDER[7][0] | {3: ["i"] * 13}]}, "13 items in one step")

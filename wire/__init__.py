@@ -22,6 +22,8 @@ from wire.bodies import (
     Operator,
     OperatorAction,
     Outcome,
+    Override,
+    OverrideAction,
     Quantity,
     QuantityKind,
     RecordType,
@@ -60,10 +62,12 @@ from wire.order import (
     OrderItem,
     OrderLimit,
     OrderStep,
+    Scheme,
     peek_order,
     sign_order,
     verify_order,
 )
+from wire.pattern import PatternError, compile_pattern
 from wire.receipt import MAX_RECEIPT_BYTES, Receipt, sign_receipt, verify_receipt
 from wire.record import FIRST_PREV, MAX_RECORD_BYTES, Record, body_map, decode_record, sign_record, verify_record
 from wire.samples import Mark, Sample, Samples
@@ -129,7 +133,10 @@ __all__ = [
     "OrderLimit",
     "OrderStep",
     "Outcome",
+    "Override",
+    "OverrideAction",
     "ParsedTopic",
+    "PatternError",
     "Quantity",
     "QuantityKind",
     "Receipt",
@@ -141,6 +148,7 @@ __all__ = [
     "Samples",
     "Scan",
     "ScanVerdict",
+    "Scheme",
     "Status",
     "Step",
     "StepAction",
@@ -152,6 +160,7 @@ __all__ = [
     "WireError",
     "body_map",
     "check_public_key",
+    "compile_pattern",
     "decode_frame",
     "decode_orders",
     "decode_receipts",

@@ -50,6 +50,7 @@ class RecordType(IntEnum):
     COMMENT = 12
     LOSS = 13
     BATCH_CLOSE = 14
+    OVERRIDE = 15
 
 
 class BootCause(IntEnum):
@@ -100,6 +101,12 @@ class QuantityKind(IntEnum):
 class Outcome(IntEnum):
     COMPLETED = 1
     ABORTED = 2
+
+
+class OverrideAction(IntEnum):
+    ACCEPT_ITEM = 1
+    START_STEP = 2
+    FINISH_STEP = 3
 
 
 @dataclass(frozen=True)
@@ -177,7 +184,10 @@ class Scan:
 
 @dataclass(frozen=True)
 class Channel:
-    """One sensor channel: values are integers times 10**exponent unit, measuring range low..high."""
+    """One sensor channel: values are integers times 10**exponent unit, measuring range low..high.
+
+    sensor: what measures, type and serial number. offset: scaled, and contained in every value already.
+    """
 
     name: str
     unit: str
@@ -186,6 +196,9 @@ class Channel:
     high: int
     certificate: str | None
     due_ms: int | None
+    sensor: str | None = None
+    calibrated_ms: int | None = None
+    offset: int | None = None
 
 
 @dataclass(frozen=True)
@@ -235,9 +248,23 @@ class BatchClose:
     outcome: Outcome
 
 
+@dataclass(frozen=True)
+class Override:
+    """Two people overrule the refused scan at seq refused: the event's operator, and second (W28).
+
+    subject: the item that counts as scanned, or the step that is started or finished.
+    """
+
+    refused: int
+    action: OverrideAction
+    subject: str
+    reason: str
+    second: str
+
+
 Body = (
     Genesis | Boot | Clock | Heartbeat | Operator | BatchOpen | Step | Scan | Channels | Samples | Alarm | Quantity
-    | Comment | Loss | BatchClose
+    | Comment | Loss | BatchClose | Override
 )  # fmt: skip
 
 
@@ -260,6 +287,9 @@ _CHANNEL = MapShape(
     Field(5, "high", INT),
     Field(6, "certificate", LABEL, required=False),
     Field(7, "due_ms", UINT, required=False),
+    Field(8, "sensor", NAME, required=False),
+    Field(9, "calibrated_ms", UINT, required=False),
+    Field(10, "offset", INT, required=False),
 )
 
 SHAPES: dict[RecordType, MapShape[Any]] = {
@@ -334,6 +364,14 @@ SHAPES: dict[RecordType, MapShape[Any]] = {
         Field(2, "counts", table(integer(0, MAX_MAP_KEY), UINT, MAX_MAP_KEY + 1)),
         Field(3, "outcome", one_of(Outcome)),
     ),
+    RecordType.OVERRIDE: MapShape(
+        Override,
+        Field(1, "refused", UINT),
+        Field(2, "action", one_of(OverrideAction)),
+        Field(3, "subject", NAME),
+        Field(4, "reason", REASON),
+        Field(5, "second", NAME),
+    ),
 }
 
 TYPE_OF: dict[type[Body], RecordType] = {
@@ -352,4 +390,5 @@ TYPE_OF: dict[type[Body], RecordType] = {
     Comment: RecordType.COMMENT,
     Loss: RecordType.LOSS,
     BatchClose: RecordType.BATCH_CLOSE,
+    Override: RecordType.OVERRIDE,
 }

@@ -1,21 +1,43 @@
-"""Work orders: what the cloud tells a unit to make, signed (SPEC section 7, W43, W44).
+"""Work orders: what the cloud tells a unit to make, signed (SPEC section 7, W43 to W45).
 
 Checks signature and shape. Whether an order may be taken now (its number, its kid, no open batch)
 is for the unit.
 """
 
+import re
 from dataclasses import dataclass, replace
+from enum import IntEnum
+from typing import Any
 
 from wire import cbor
 from wire.bodies import EXPONENT, NAME
 from wire.cose import Purpose, open1, sign1, verify1
-from wire.shape import DIGEST, INT, KID, UINT, Field, MapShape, array, integer, pattern, text
+from wire.pattern import PatternError, compile_pattern
+from wire.shape import DIGEST, INT, KID, UINT, Field, MapShape, array, integer, one_of, pattern, text, wrong_shape
 
 MAX_ORDER_BYTES = 4096  # SPEC W4
 NEEDS_SERIAL = 1  # sum of these in OrderItem.needs
 NEEDS_LOT = 2
 NEEDS_EXPIRY = 4
 _TITLE = text(1, 40)
+
+
+class Scheme(IntEnum):
+    """Of what kind OrderItem.code is (W45)."""
+
+    HIBC = 1
+    ISBT_128 = 2
+    PATTERN = 3
+
+
+_CODES = {
+    # labeler code, product code, unit of measure
+    Scheme.HIBC: (re.compile(r"[A-Z][A-Z0-9]{4,21}[0-9]"), "the labeler code, product code and unit of measure"),
+    Scheme.ISBT_128: (
+        re.compile(r"[A-Z][A-Z0-9]{4}(?:[A-Za-z0-9]{3})?"),
+        "a product code of 8 characters, or its first 5",
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -29,13 +51,18 @@ class OrderStep:
 
 @dataclass(frozen=True)
 class OrderItem:
-    """One item to scan: by gtin ("" for none) and what its label needs, or by its exact text."""
+    """One item to scan: by gtin, or by scheme and code, and what its label needs; or by its exact text.
+
+    gtin "" is none. code: see W45; a site pattern is for compile_pattern.
+    """
 
     item: str
     name: str
     gtin: str
     needs: int
     exact: str | None = None
+    scheme: Scheme | None = None
+    code: str | None = None
 
 
 @dataclass(frozen=True)
@@ -67,14 +94,42 @@ class Order:
     raw: bytes = b""
 
 
+class _ItemShape(MapShape[OrderItem]):
+    """scheme and code come together, without a gtin, and fit each other (W45)."""
+
+    def read(self, value: Any) -> OrderItem:
+        item = super().read(value)
+        if (item.scheme is None) != (item.code is None):
+            raise wrong_shape("scheme and code come together or not at all (W45)")
+        if item.scheme is not None and item.code is not None:
+            if item.gtin:
+                raise wrong_shape("an item has a gtin or a scheme, not both (W45)")
+            _check_code(item.scheme, item.code)
+        return item
+
+
+def _check_code(scheme: Scheme, code: str) -> None:
+    if scheme is Scheme.PATTERN:
+        try:
+            compile_pattern(code)
+        except PatternError as error:
+            raise wrong_shape(f"code: {error} (W45)") from None
+    else:
+        fits, words = _CODES[scheme]
+        if not fits.fullmatch(code):
+            raise wrong_shape(f"code: needs {words} (W45)")
+
+
 _STEP = MapShape(OrderStep, Field(1, "step", NAME), Field(2, "name", _TITLE), Field(3, "items", array(NAME, 0, 12)))
-_ITEM = MapShape(
+_ITEM = _ItemShape(
     OrderItem,
     Field(1, "item", NAME),
     Field(2, "name", _TITLE),
     Field(3, "gtin", pattern(r"(?:[0-9]{14})?", '14 digits or ""')),
     Field(4, "needs", integer(0, NEEDS_SERIAL + NEEDS_LOT + NEEDS_EXPIRY)),
     Field(5, "exact", text(1, 64), required=False),
+    Field(6, "scheme", one_of(Scheme), required=False),
+    Field(7, "code", text(1, 64), required=False),
 )
 _LIMIT = MapShape(
     OrderLimit,

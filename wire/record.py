@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from wire import cbor
-from wire.bodies import NAME, SHAPES, TYPE_OF, Body, Genesis, RecordType
+from wire.bodies import NAME, SHAPES, TYPE_OF, Body, Genesis, Override, RecordType
 from wire.cose import Purpose, open1, sign1, verify1
 from wire.errors import WireError
 from wire.keys import kid_of
@@ -19,6 +19,7 @@ from wire.shape import DIGEST, UINT, Field, Kind, MapShape, integer, wrong_shape
 MAX_RECORD_BYTES = 1024  # SPEC W4
 FIRST_PREV = bytes(32)  # SPEC W14: prev at seq 0
 _CARRIES_BATCH = (RecordType.BATCH_OPEN, RecordType.BATCH_CLOSE)  # SPEC W21
+_CARRIES_BADGE = (RecordType.OPERATOR, RecordType.OVERRIDE)  # SPEC W24, W28
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +100,7 @@ def decode_record(raw: bytes) -> Record:
 
 
 def _check_place(record: Record) -> None:
-    """What type, seq and the other fields demand of each other (W14, W15, W21, W22, W24)."""
+    """What type, seq and the other fields demand of each other (W14, W15, W21, W22, W24, W28)."""
     if (record.type is RecordType.GENESIS) != (record.seq == 0):
         raise wrong_shape("record 0 is genesis, and no other (W15)")
     if isinstance(record.body, Genesis):
@@ -109,8 +110,10 @@ def _check_place(record: Record) -> None:
             raise wrong_shape("the key in genesis does not hash to the kid (W15)")
     if record.type in _CARRIES_BATCH and record.batch is None:
         raise wrong_shape("a batch open or close names its batch (W21)")
-    if record.type is RecordType.OPERATOR and record.operator is None:
-        raise wrong_shape("an operator record names the badge (W24)")
+    if record.type in _CARRIES_BADGE and record.operator is None:
+        raise wrong_shape("an operator record and an override name the badge (W24, W28)")
+    if isinstance(record.body, Override) and record.body.refused >= record.seq:
+        raise wrong_shape("an override names a scan before it (W28)")
 
 
 def verify_record(record: Record, public_key: bytes) -> None:

@@ -106,7 +106,7 @@ def test_a_key_that_proves_nothing_is_no_key() -> None:
 
 
 def test_malformed_and_unknown_type_have_no_record() -> None:
-    later = wire.sign_record(SEED, {1: 3, 2: digest(RUN[2]), 3: 1, 4: 3, 7: 15, 10: {}})
+    later = wire.sign_record(SEED, {1: 3, 2: digest(RUN[2]), 3: 1, 4: 3, 7: 16, 10: {}})
     found = judged([b"rubbish", later, RUN[3]], RUN[:3])
     assert [each.finding for each in found] == [Finding.MALFORMED, Finding.UNKNOWN_TYPE, Finding.CONTIGUOUS]
     assert [each.record for each in found[:2]] == [None, None]

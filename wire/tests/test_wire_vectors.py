@@ -91,7 +91,9 @@ def test_order(case: dict[str, Any]) -> None:
     fields = from_json(case["fields"])
     assert (order.number, order.kid, order.batch) == (fields[1], fields[2], fields[3])
     assert [list(step.items) for step in order.steps] == [step[3] for step in fields[7]]
-    assert [item.exact for item in order.items] == [item.get(5) for item in fields[8]]
+    assert [(item.exact, item.scheme, item.code) for item in order.items] == [
+        (item.get(5), item.get(6), item.get(7)) for item in fields[8]
+    ]
     assert [limit.delay_ms for limit in order.limits] == [limit[5] for limit in fields.get(10, [])]
     chunks = wire.order_chunks(raw)
     assert b"".join(chunk.chunk for chunk in chunks) == raw
