@@ -26,6 +26,7 @@ from gateway.errors import ConfigError
 from wire import Topics, WireError, check_public_key
 
 NAME = r"^[A-Za-z0-9_-]{1,32}$"  # SPEC W60
+TLS_PORT = 8883  # registered for MQTT over TLS; a plain line to it hangs or shows the password
 PORTS_MAX = 64  # a thread and a file each
 
 
@@ -66,6 +67,10 @@ class Mqtt(BaseModel):
             raise ValueError("cert_file and key_file belong together; give both or neither")
         if self.cert_file is not None and self.ca_file is None:
             raise ValueError("a client certificate needs ca_file, the authority that signed the broker's certificate")
+        if self.password_file is not None and self.username is None:
+            raise ValueError("password_file is never sent without username; add username or remove password_file")
+        if self.port == TLS_PORT and self.ca_file is None:
+            raise ValueError(f"port {TLS_PORT} speaks TLS and needs ca_file; add it, or give the broker's plain port")
         return self
 
     @field_validator("root")

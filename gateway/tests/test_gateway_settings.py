@@ -48,6 +48,8 @@ def test_paths_are_relative_to_the_file_and_the_environment_wins(
         (GOOD.replace(CLOUD_KEY.hex(), "00" * 32), "cloud_key is refused"),
         (GOOD + "port = 99999\n", "mqtt.port Input should be less than or equal to 65535"),
         (GOOD + 'cert_file = "x"\n', "mqtt cert_file and key_file belong together"),
+        (GOOD + 'password_file = "x"\n', "mqtt password_file is never sent without username; add username"),
+        (GOOD + "port = 8883\n", "mqtt port 8883 speaks TLS and needs ca_file; add it"),
         (GOOD + 'ca_file = "nowhere.pem"\n', "mqtt.ca_file names"),
         (GOOD.replace('["/dev/ttyACM0"]', "[]"), "ports List should have at least 1 item"),
         ("gateway = ", "is not TOML"),
