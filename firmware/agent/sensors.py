@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 INTERVAL_MS = 1000
 STUCK_READINGS = 120  # two minutes of exactly one value: a living measurement moves by its last digit
+SWITCH_UNIT = "1"  # of a lid switch: it may stay as it is for days
 KEPT_READINGS = 64  # how many moments the sensor front end keeps for a busy unit
 FAULTY = "fault"  # what the hal gives for a sensor that reports an error; None: no reading was possible
 
@@ -69,4 +70,5 @@ class Sensors:
         self._last[channel] = reading
         if not self.channels[channel][4] <= reading <= self.channels[channel][5]:
             return reading, OUT_OF_RANGE
-        return reading, STUCK if self._same[channel] >= STUCK_READINGS else 0
+        living = self.channels[channel][2] != SWITCH_UNIT
+        return reading, STUCK if living and self._same[channel] >= STUCK_READINGS else 0

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Protocol
 
 FAULT = "fault"
+SWITCH_UNIT = "1"  # a lid: generated as shut
 Reading = int | str | None  # a scaled value, FAULT, or None when no reading was possible
 
 
@@ -57,6 +58,7 @@ class SyntheticSensors:
         # name: (set point, wave height, wave length in s), scaled by the channel's exponent
         "temperature": (3700, 18, 900),
         "co2": (500, 9, 700),
+        "humidity": (450, 6, 1100),
         "ph": (720, 3, 1300),
         "pressure": (10132, 14, 1700),
     }
@@ -68,6 +70,8 @@ class SyntheticSensors:
         return [self._value(index, channel, world_ms) for index, channel in enumerate(self.channels)]
 
     def _value(self, index: int, channel: ChannelSpec, world_ms: int) -> int:
+        if channel.unit == SWITCH_UNIT:
+            return channel.low
         middle, height, length_s = self._SHAPES.get(channel.name, ((channel.low + channel.high) // 2, 5, 600))
         wave = math.sin(2 * math.pi * world_ms / (1000 * length_s) + index)
         return middle + round(height * wave) + _noise(index, world_ms // 1000)

@@ -1,0 +1,66 @@
+"""Looks at a frame of 128x64 pixels as a person does: reads its text, and makes a picture of it.
+
+Reading knows where the panel's six lines stand (firmware/README.md) and the shapes of the letters, and nothing of how
+they were drawn. A shape that is no letter reads as UNREADABLE.
+"""
+
+from __future__ import annotations
+
+from agent import font
+from PIL import Image
+
+COLUMNS, ROWS = 128, 8
+CELL, GLYPH, LEFT, CHARS = 6, 5, 1, 21
+UNREADABLE = "\ufffd"
+BOX = "\u25a1"
+ROW_OF_LINE = (0, 1, 2, 4, 5, 7)
+TALL_LINE = 2
+SCALE = 4
+BRIGHT, DARK, EDGE = (255, 176, 32), (18, 16, 14), (8, 7, 6)
+
+
+def _letters() -> dict[bytes, str]:
+    names = [chr(font.FIRST + number) for number in range(font.ASCII)] + list(font.MORE) + [BOX]
+    shapes = [font.GLYPHS[at : at + GLYPH] for at in range(0, len(font.GLYPHS), GLYPH)]
+    return dict(zip(shapes, names, strict=True))
+
+
+LETTERS = _letters()
+
+
+def text_of(frame: bytes) -> list[str]:
+    """The six lines of a frame, without blanks at their ends."""
+    lines = []
+    for line, row in enumerate(ROW_OF_LINE):
+        columns = frame[row * COLUMNS : (row + 1) * COLUMNS]
+        if line == TALL_LINE:
+            columns = _flattened(columns, frame[(row + 1) * COLUMNS : (row + 2) * COLUMNS])
+        lines.append(_row_text(columns))
+    return lines
+
+
+def _row_text(columns: bytes) -> str:
+    if columns[0] == 0xFF:  # dark on bright
+        columns = bytes(column ^ 0xFF for column in columns)
+    cells = (columns[at : at + GLYPH] for at in range(LEFT, LEFT + CELL * CHARS, CELL))
+    return "".join(LETTERS.get(cell, UNREADABLE) for cell in cells).rstrip()
+
+
+def _flattened(upper: bytes, lower: bytes) -> bytes:
+    """A row of letters from two rows in which each pixel stands twice; what is not so is all bright: no letter."""
+    row = bytearray()
+    for high, low in zip(upper, lower, strict=True):
+        pairs = [(high | low << 8) >> 2 * bit & 3 for bit in range(8)]
+        row.append(sum(1 << bit for bit, pair in enumerate(pairs) if pair) if set(pairs) <= {0, 3} else 0xFF)
+    return bytes(row)
+
+
+def picture_of(frame: bytes, scale: int = SCALE) -> Image.Image:
+    """Amber on black, each pixel scale by scale with its dark edge, as the glass of the 2.42-inch panel looks."""
+    picture = Image.new("RGB", (COLUMNS * scale, 8 * ROWS * scale), EDGE)
+    for y in range(8 * ROWS):
+        for x in range(COLUMNS):
+            bright = frame[y // 8 * COLUMNS + x] >> y % 8 & 1
+            box = (x * scale, y * scale, (x + 1) * scale - 1, (y + 1) * scale - 1)
+            picture.paste(BRIGHT if bright else DARK, box)
+    return picture
