@@ -81,6 +81,7 @@ def read_status(settings: Settings, now_ms: int | None = None) -> dict[str, Any]
     """Everything known about this gateway, running or not; what `status --json` prints.
 
     Ages are in milliseconds. `waiting` names every stream that has records here, with their number, age and reason;
+    `not_relayed` counts what units said they saved and the gateway has not got, in all and in each of `streams`;
     `unwritten_s` says for how many seconds status.json has stood unchanged;
     `why` lists sentences, what concerns the whole gateway first, then each of these streams; empty when all is safe.
     """
@@ -97,7 +98,7 @@ def read_status(settings: Settings, now_ms: int | None = None) -> dict[str, Any]
     for stream in status["waiting"]:
         stream["why"] = why_waiting(stream, running, live)
     status["why"] = [*why_gateway(status, live, settings.state_dir), *why_streams(status)]
-    status["safe"] = not status["not_safe"] and not status["why"]
+    status["safe"] = not status["not_safe"] and not status["not_relayed"] and not status["why"]
     return status
 
 
@@ -112,6 +113,7 @@ def _read_live(state_dir: Path) -> dict[str, Any] | None:
 def _count_spool(path: Path, now_ms: int) -> dict[str, Any]:
     empty: dict[str, Any] = {
         "not_safe": 0,
+        "not_relayed": 0,
         "oldest_age_ms": None,
         "set_aside": 0,
         "strangers": 0,
@@ -156,6 +158,7 @@ def _counts(connection: apsw.Connection, now_ms: int) -> dict[str, Any]:
             "epoch": epoch,
             "next": max(unit_next, next_seq),
             "relayed": next_seq,
+            "not_relayed": max(0, unit_next - next_seq),
             "archived": max(receipt_seq, archived_seq) + 1,
             "spooled": found("SELECT count(*) FROM spool WHERE kid = ?", kid)[0][0],
             "oldest_age_ms": age(found("SELECT arrival_ms FROM spool WHERE kid = ? ORDER BY row LIMIT 1", kid)),
@@ -176,6 +179,7 @@ def _counts(connection: apsw.Connection, now_ms: int) -> dict[str, Any]:
     )
     return {
         "not_safe": found("SELECT count(*) FROM spool")[0][0],
+        "not_relayed": sum(stream["not_relayed"] for stream in streams),
         "oldest_age_ms": age(found("SELECT arrival_ms FROM spool ORDER BY row LIMIT 1")),
         "set_aside": found("SELECT count(*) FROM set_aside")[0][0],
         "strangers": sum(count for _, count, _ in strangers),
@@ -206,6 +210,8 @@ def render(status: Mapping[str, Any]) -> str:
         lines.append(f"not yet safe: {counted(status['not_safe'], 'record')}, the oldest for {age}")
     else:
         lines.append("not yet safe: nothing; every record that was relayed is archived")
+    if status["not_relayed"]:
+        lines.append(f"not yet relayed: {counted(status['not_relayed'], 'record')}, saved on the unit only")
     if status["streams"]:
         lines.append(f"{'unit':<12} {'kid':<16} {'saved':>8} {'relayed':>8} {'archived':>8} {'waiting':>8}  oldest")
     lines.extend(

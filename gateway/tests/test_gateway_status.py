@@ -134,3 +134,13 @@ def test_ages_follow_the_gateways_own_clock_when_it_is_ahead(site: Site) -> None
     write_live(site.settings.state_dir, UP)
     asked_early = read_status(site.settings, NOW_MS - 60 * MINUTE_MS)
     assert asked_early["waiting"][0]["oldest_age_ms"] == 14 * MINUTE_MS
+
+
+def test_what_only_the_unit_has_saved_is_told_apart(site: Site) -> None:
+    site.keep(site.unit, 3, MINUTE_MS)
+    with site.spool.transaction():
+        site.spool.save_stream(Stream(site.unit.kid, "U-01", 1, 9, 3, b""))
+    found = site.status()
+    assert (found["not_safe"], found["not_relayed"], found["streams"][0]["not_relayed"]) == (3, 6, 6)
+    assert not found["safe"]
+    assert "not yet relayed: 6 records, saved on the unit only" in render(found).splitlines()
