@@ -24,10 +24,13 @@ CLOUD_SEED = hashlib.sha256(b"a cloud for tests").digest()
 CLOUD_KEY = wire.public_key_of(CLOUD_SEED)
 
 
-class Peer:
-    """Opens the unit's link and answers: welcome, acks, time. `records` holds raw records by seq as they came."""
+class GatewayEnd:
+    """Answers a unit: welcome, acks, time. `records` holds raw records by seq as they came.
 
-    def __init__(self, port: str, *, kid: bytes, now_ms: int | None = None) -> None:
+    How bytes get to the unit, and how time passes, is a matter of the bench: see Peer, and rp2040_unit.ChipPeer.
+    """
+
+    def __init__(self, *, kid: bytes, now_ms: int | None = None) -> None:
         self.kid = kid
         self.records: dict[int, bytes] = {}
         self.arrivals: list[int] = []  # seqs in order of arrival, repeats included
@@ -36,23 +39,19 @@ class Peer:
         self.acks = True
         self.archive_every: int | None = None  # receipts by itself, for every so many records
         self.archived_next = 0
-        self.hung_up = False
         self._now_ms = now_ms
         self._reader = frames.FrameReader()
-        self._fd = os.open(port, os.O_RDWR | os.O_NOCTTY)
-        tty.setraw(self._fd)
         self._lock = threading.RLock()
-        self._open = True
-        self._thread = threading.Thread(target=self._listen, daemon=True)
-        self._thread.start()
-        self.send(frames.Who())
+
+    def send_raw(self, raw: bytes) -> None:
+        raise NotImplementedError
+
+    def wait(self, holds: Callable[[], bool], what: str, timeout_s: float = 15.0) -> None:
+        """Let time pass until holds(); raises TimeoutError with what was heard instead."""
+        raise NotImplementedError
 
     def send(self, message: frames.Message) -> None:
         self.send_raw(frames.encode_frame(message))
-
-    def send_raw(self, raw: bytes) -> None:
-        with contextlib.suppress(OSError):
-            os.write(self._fd, raw)
 
     def next_seq(self) -> int:
         """The first seq that has not arrived, from the oldest of this session's hello on (W54)."""
@@ -76,13 +75,6 @@ class Peer:
     def time(self, time_ms: int, uncertainty_ms: int = 20) -> None:
         self.send(frames.Time(time_ms, uncertainty_ms))
 
-    def wait(self, holds: Callable[[], bool], what: str, timeout_s: float = 15.0) -> None:
-        deadline = time.monotonic() + timeout_s
-        while not holds():
-            if time.monotonic() > deadline:
-                raise TimeoutError(f"waited for {what}; heard {len(self.hellos)} hellos, next seq {self.next_seq()}")
-            time.sleep(0.005)
-
     def wait_types(self, *types: wire.RecordType) -> None:
         """Wait until records of these types have arrived."""
         self.wait(lambda: set(types) <= {record.type for record in self.decoded()}, str(types))
@@ -90,6 +82,55 @@ class Peer:
     def decoded(self) -> list[wire.Record]:
         with self._lock:
             return [wire.decode_record(self.records[seq]) for seq in sorted(self.records)]
+
+    def hear(self, chunk: bytes) -> None:
+        """Bytes have come from the unit."""
+        with self._lock:
+            for message in self._reader.feed(chunk):
+                self._hear(message)
+
+    def _hear(self, message: frames.Message) -> None:
+        if isinstance(message, frames.Hello):
+            self.hellos.append(message)
+            self.send(frames.Welcome("GW-T", self.next_seq()))
+            if self._now_ms is not None:
+                self.time(self._now_ms)
+        elif isinstance(message, frames.RecordFrame):
+            seq = wire.decode_record(message.raw).seq
+            self.arrivals.append(seq)
+            self.records[seq] = message.raw
+            if self.acks:
+                self.send(frames.Ack(self.kid, self.next_seq()))
+            if self.archive_every and self.next_seq() >= self.archived_next + self.archive_every:
+                self.archived_next = self.next_seq()
+                self.receipt(self.archived_next - 1)
+        elif isinstance(message, frames.Status):
+            self.statuses.append(message)
+
+
+class Peer(GatewayEnd):
+    """At a serial port of this machine, with a thread that listens."""
+
+    def __init__(self, port: str, *, kid: bytes, now_ms: int | None = None) -> None:
+        super().__init__(kid=kid, now_ms=now_ms)
+        self.hung_up = False
+        self._fd = os.open(port, os.O_RDWR | os.O_NOCTTY)
+        tty.setraw(self._fd)
+        self._open = True
+        self._thread = threading.Thread(target=self._listen, daemon=True)
+        self._thread.start()
+        self.send(frames.Who())
+
+    def send_raw(self, raw: bytes) -> None:
+        with contextlib.suppress(OSError):
+            os.write(self._fd, raw)
+
+    def wait(self, holds: Callable[[], bool], what: str, timeout_s: float = 15.0) -> None:
+        deadline = time.monotonic() + timeout_s
+        while not holds():
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"waited for {what}; heard {len(self.hellos)} hellos, next seq {self.next_seq()}")
+            time.sleep(0.005)
 
     def close(self) -> None:
         with self._lock:
@@ -113,27 +154,7 @@ class Peer:
                 if event & (select.POLLHUP | select.POLLERR):
                     self.hung_up = True
                     return
-                with self._lock:
-                    for message in self._reader.feed(os.read(self._fd, 4096)):
-                        self._hear(message)
-
-    def _hear(self, message: frames.Message) -> None:
-        if isinstance(message, frames.Hello):
-            self.hellos.append(message)
-            self.send(frames.Welcome("GW-T", self.next_seq()))
-            if self._now_ms is not None:
-                self.time(self._now_ms)
-        elif isinstance(message, frames.RecordFrame):
-            seq = wire.decode_record(message.raw).seq
-            self.arrivals.append(seq)
-            self.records[seq] = message.raw
-            if self.acks:
-                self.send(frames.Ack(self.kid, self.next_seq()))
-            if self.archive_every and self.next_seq() >= self.archived_next + self.archive_every:
-                self.archived_next = self.next_seq()
-                self.receipt(self.archived_next - 1)
-        elif isinstance(message, frames.Status):
-            self.statuses.append(message)
+                self.hear(os.read(self._fd, 4096))
 
 
 def provisioned(directory: Path, **more: object) -> tuple[bytes, bytes]:
