@@ -1,4 +1,4 @@
-"""Events and their bodies: what a unit puts into a record, for all 15 types of the contract.
+"""Events and their bodies: what a unit puts into a record, for all 16 types of the contract.
 
 Each small function is named after a record type and returns that type's body. A unit must never fail to record, so
 nothing here raises for what came from outside. Instead, and always in these ways:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     Body = dict[int, Any]
 
 GENESIS, BOOT, CLOCK, HEARTBEAT, OPERATOR, BATCH_OPEN, STEP, SCAN = range(8)
-CHANNELS, SAMPLES, ALARM, QUANTITY, COMMENT, LOSS, BATCH_CLOSE = range(8, 15)
+CHANNELS, SAMPLES, ALARM, QUANTITY, COMMENT, LOSS, BATCH_CLOSE, OVERRIDE = range(8, 16)
 
 NAME_BYTES = 32  # ids of units, batches, operators, recipes, steps, items; codes; versions
 REASON_BYTES = 64
@@ -119,25 +119,40 @@ def channel(
     high: int,
     certificate: "str | None" = None,
     due_ms: "int | None" = None,
+    sensor: "str | None" = None,
+    calibrated_ms: "int | None" = None,
+    offset: "int | None" = None,
 ) -> "Body":
-    """One sensor channel for channels(). unit: UCUM. low, high: measuring range, scaled. due_ms: since 1970."""
+    """One sensor channel for channels(). unit: UCUM. low, high: measuring range, scaled. due_ms: since 1970.
+
+    sensor: what measures, type and serial number. calibrated_ms: since 1970. offset: scaled, already in every value.
+    """
     entry: "Body" = {1: text(name, CHANNEL_BYTES), 2: text(unit, CHANNEL_BYTES), 3: _exponent(exponent)}
     entry[4], entry[5] = _int(low), _int(high)
     if certificate is not None:
         entry[6] = text(certificate, least=0)
     if due_ms is not None:
         entry[7] = _uint(due_ms)
+    if sensor is not None:
+        entry[8] = text(sensor)
+    if calibrated_ms is not None:
+        entry[9] = _uint(calibrated_ms)
+    if offset is not None:
+        entry[10] = _int(offset)
     return entry
 
 
 def channels(entries: "list[Body]") -> "Body":
-    """Eight channels with the longest of everything would not fit a record: the last lose certificate and due date."""
+    """The body of a channels record. Eight channels with the longest of everything would not fit one: then the last
+    ones lose what is about their calibration; what says how to read the values (the offset among it) always stays.
+    """
     assert 1 <= len(entries) <= CHANNEL_COUNT
-    for entry in entries[::-1]:
-        if len(cbor.encode(entries)) > BODY_BYTES_MAX:
-            entry.pop(6, None)
-            entry.pop(7, None)
-    return {1: entries}
+    kept = [dict(entry) for entry in entries]
+    for entry in kept[::-1]:
+        if len(cbor.encode(kept)) > BODY_BYTES_MAX:
+            for about_calibration in (6, 7, 8, 9):
+                entry.pop(about_calibration, None)
+    return {1: kept}
 
 
 # The body of type 9, samples, is made by samples.SampleBatch.body().
@@ -170,6 +185,14 @@ def loss(what: str, count: int, words: "str | None" = None) -> "Body":
 def batch_close(first_seq: int, counts: "dict[int, int]", outcome: int) -> "Body":
     """counts: records by type from first_seq up to, not including, this close (W26). outcome: 1 done, 2 aborted."""
     return {1: first_seq, 2: counts, 3: outcome}
+
+
+def override(refused: int, action: int, subject: str, reason: str, second: str) -> "Body":
+    """refused: seq of the refused scan. action: 1 accept the item, 2 start the step, 3 finish the step (W28).
+
+    subject: the item or step. second: badge of the second person; the event must carry the first one's.
+    """
+    return {1: refused, 2: action, 3: text(subject), 4: text(reason, REASON_BYTES), 5: text(second)}
 
 
 def seq_of(record: bytes) -> int:

@@ -6,10 +6,14 @@ procedure.py. Pure. Units and names follow the SPEC.
 
 import hashlib
 
-from agent import cbor, cose
+from agent import cbor, cose, plain_code
 from agent.frames import CHUNK_BYTES_MAX
+from agent.label_fields import HIBC, ISBT128, PATTERN, is_digits
 
 NEEDS_SERIAL, NEEDS_LOT, NEEDS_EXPIRY = 1, 2, 4  # W44
+CAPITALS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+SMALL = "abcdefghijklmnopqrstuvwxyz"
+CODED = CAPITALS + "0123456789"
 
 
 class OrderRefused(Exception):  # noqa: N818  a verdict, and no mistake of the program
@@ -30,14 +34,18 @@ class Step:
 
 
 class Item:
-    """What a scan of one item must show (W44)."""
+    """What a scan of one item must show (W44, W45). scheme 0: the gtin says which item it is, or exact alone."""
 
-    def __init__(self, item: str, name: str, gtin: str, needs: int, exact: str) -> None:
-        self.item = item
-        self.name = name
-        self.gtin = gtin
-        self.needs = needs
-        self.exact = exact
+    def __init__(self, fields: "dict[int, object]") -> None:
+        self.item = _name(fields, 1, 32)
+        self.name = _name(fields, 2, 40)
+        self.gtin = _gtin(fields)
+        self.needs = _uint(fields, 4)
+        _require(self.needs <= NEEDS_SERIAL + NEEDS_LOT + NEEDS_EXPIRY)
+        self.exact = _name(fields, 5, 64) if 5 in fields else ""
+        self.scheme = _uint(fields, 6) if 6 in fields else 0
+        self.code = _name(fields, 7, 64) if 7 in fields else ""
+        _require((6 in fields) == (7 in fields) and (6 not in fields or _code_fits(self)))
 
 
 class Limit:
@@ -67,16 +75,7 @@ class Order:
         self.steps = [
             Step(_name(step, 1, 32), _name(step, 2, 40), tuple(_names(step, 3, 12))) for step in _maps(fields, 7, 1, 40)
         ]
-        self.items = [
-            Item(
-                _name(item, 1, 32),
-                _name(item, 2, 40),
-                _gtin(item),
-                _uint(item, 4),
-                _name(item, 5, 64) if 5 in item else "",
-            )
-            for item in _maps(fields, 8, 0, 40)
-        ]
+        self.items = [Item(item) for item in _maps(fields, 8, 0, 40)]
         self.issued_ms = _uint(fields, 9)
         self.limits = [
             Limit(
@@ -194,8 +193,25 @@ def _name(fields: "dict[int, object]", key: int, longest: int) -> str:
 
 def _gtin(fields: "dict[int, object]") -> str:
     gtin = fields.get(3)
-    _require(isinstance(gtin, str) and len(gtin) in (0, 14))
+    _require(isinstance(gtin, str) and (gtin == "" or (len(gtin) == 14 and is_digits(gtin))))
     return gtin  # type: ignore[return-value]
+
+
+def _code_fits(item: Item) -> bool:
+    """W45: the code is one of its scheme, and no gtin stands beside it."""
+    code = item.code
+    if item.gtin:
+        return False
+    if item.scheme == HIBC:
+        return 6 <= len(code) <= 23 and code[0] in CAPITALS and is_digits(code[-1]) and _only(CODED, code)
+    if item.scheme == ISBT128:
+        facility, kind = code[:5], code[5:]
+        return len(code) in (5, 8) and code[0] in CAPITALS and _only(CODED, facility) and _only(CODED + SMALL, kind)
+    return item.scheme == PATTERN and plain_code.fault(code) == ""
+
+
+def _only(allowed: str, text: str) -> bool:
+    return all([char in allowed for char in text])
 
 
 def _list(fields: "dict[int, object]", key: int, fewest: int, most: int) -> "list[object]":

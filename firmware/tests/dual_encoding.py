@@ -2,7 +2,7 @@
 
 import hashlib
 
-from agent import cbor, cose, events, frames, samples
+from agent import cbor, cose, events, frames, orders, samples
 from agent.chain import FIRST_PREV, Chain
 from tests.cases import cases, raises
 
@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from typing import Any
 
 MAX_UINT = (1 << 63) - 1
+LEAST_INT = -(1 << 63)
+LONGEST_CHANNEL = ("n" * 16, "u" * 16, -9, LEAST_INT, MAX_UINT, "c" * 32, MAX_UINT, "s" * 32, MAX_UINT, LEAST_INT)
 
 
 def test_cbor_examples_of_rfc_8949() -> None:
@@ -109,7 +111,7 @@ def _body(kind: int, b: "dict[int, Any]") -> "dict[int, Any]":
     if kind == events.SCAN:
         return events.scan(b[1], b[2], b[3], b[4], b.get(5), b[6], b[7])
     if kind == events.CHANNELS:
-        return events.channels([events.channel(c[1], c[2], c[3], c[4], c[5], c.get(6), c.get(7)) for c in b[1]])
+        return events.channels([events.channel(*[c.get(key) for key in range(1, 11)]) for c in b[1]])
     if kind == events.SAMPLES:
         return b  # test_samples_of_the_vectors builds these
     builders: "dict[int, Any]" = {
@@ -125,6 +127,7 @@ def _body(kind: int, b: "dict[int, Any]") -> "dict[int, Any]":
         events.COMMENT: events.comment,
         events.LOSS: events.loss,
         events.BATCH_CLOSE: events.batch_close,
+        events.OVERRIDE: events.override,
     }
     most = {events.CLOCK: 2, events.STEP: 3, events.ALARM: 3, events.LOSS: 3, events.QUANTITY: 6}.get(kind, len(b))
     body: "dict[int, Any]" = builders[kind](*[b.get(key) for key in range(1, most + 1)])
@@ -142,7 +145,31 @@ def test_events_of_every_type_are_the_golden_bytes() -> None:
         assert raw == case["record"], case["name"]
         assert events.seq_of(raw[:40]) == e[1]
         assert cbor.decode(cose.open1(raw, cose.RECORD, case["public_key"])) == e
-    assert sorted(types) == list(range(15))
+    assert sorted(types) == list(range(16))
+
+
+def test_orders_of_the_vectors() -> None:
+    schemes = set()
+    for case in cases("orders"):
+        fields = case["fields"]
+        order = orders.open_order(case["order"], case["cloud_key"], fields[2])
+        assert order.digest == case["digest"], case["name"]
+        for item, wanted in zip(order.items, fields[8]):
+            assert (item.scheme, item.code) == (wanted.get(6, 0), wanted.get(7, "")), case["name"]
+            assert (item.gtin, item.needs, item.exact) == (wanted[3], wanted[4], wanted.get(5, ""))
+            schemes.add(item.scheme)
+    assert sorted(schemes) == [0, 1, 2, 3]
+
+
+def test_orders_that_the_host_refuses_are_refused_by_the_unit() -> None:
+    for case in cases("reject_orders"):
+        try:
+            payload = cose.open1(case["raw"], cose.ORDER, case["public_key"])
+            kid = cbor.decode(payload).get(2)
+        except cose.CoseError:
+            kid = bytes(8)
+        error = raises(orders.OrderRefused, orders.open_order, case["raw"], case["public_key"], kid)
+        assert error.code in ("forged", "malformed"), (case["name"], error.code)
 
 
 def test_chain_of_the_vectors() -> None:
@@ -198,14 +225,20 @@ def test_longest_records_fit_the_limit() -> None:
         (events.SCAN, events.scan(b"x" * 500, "]d2", "ü" * 40, 2, "r" * 40, 2, MAX_UINT)),
         (events.SAMPLES, batch.body()),
         (events.COMMENT, events.comment("c" * 300)),
-        (
-            events.CHANNELS,
-            events.channels([events.channel("n" * 16, "u" * 16, -9, -(1 << 63), MAX_UINT, "c" * 32, MAX_UINT)] * 8),
-        ),
+        (events.CHANNELS, events.channels([events.channel(*LONGEST_CHANNEL) for _ in range(8)])),
+        (events.OVERRIDE, events.override(MAX_UINT, 1, "i" * 40, "r" * 80, "s" * 40)),
     ):
         time = (MAX_UINT, MAX_UINT)
         event = events.event(MAX_UINT, FIRST_PREV, MAX_UINT, MAX_UINT, time, kind, "b" * 40, "o" * 40, body)
         assert len(cose.sign1(signer, cose.RECORD, cbor.encode(event))) <= cose.RECORD_BYTES_MAX, kind
+
+
+def test_channels_too_many_for_a_record_keep_what_reads_the_values() -> None:
+    given = [events.channel(*LONGEST_CHANNEL) for _ in range(8)]
+    kept = events.channels(given)[1]
+    assert kept[0] == given[0]
+    assert sorted(kept[7]) == [1, 2, 3, 4, 5, 10]
+    assert sorted(given[7]) == list(range(1, 11))  # the sensors' own definition is not touched
 
 
 def test_samples_of_the_vectors() -> None:

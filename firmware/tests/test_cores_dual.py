@@ -110,6 +110,14 @@ def _receipts() -> Iterator[object]:
         }
 
 
+def _orders() -> Iterator[object]:
+    vectors = _vectors("orders.json")
+    for case in vectors["cases"]:
+        yield {"name": case["name"], "fields": case["fields"], "order": _hex(case["order"])} | {
+            "cloud_key": _hex(vectors["cloud"]["public_key"]), "digest": _hex(case["digest"])
+        }  # fmt: skip
+
+
 def _records() -> Iterator[object]:
     vectors = _vectors("records.json")
     unit = vectors["unit"]
@@ -159,6 +167,8 @@ def _write_cases(folder: Path, peers: int, line_characters: int) -> None:
     write("receipts", _receipts())
     write("reject_signed", _signed_rejects())
     write("reject_frames", _rejects({"frame"}))
+    write("orders", _orders())
+    write("reject_orders", _rejects({"order"}))
     write("records", _records())
     write("chain", ({"record": _hex(record)} for record in _vectors("chain.json")["records"]))
     write("samples", iter(_vectors("samples.json")["cases"]))

@@ -51,8 +51,9 @@ def bodies(draw: st.DrawFn) -> tuple[int, Any]:
     def n() -> int:
         return draw(wild)
 
-    kind = draw(st.sampled_from([k for k in range(1, 15) if k != events.SAMPLES]))
-    channel = st.builds(events.channel, texts, texts, wild, wild, wild, st.none() | texts, st.none() | wild)
+    kind = draw(st.sampled_from([k for k in range(1, 16) if k != events.SAMPLES]))
+    text, number = st.none() | texts, st.none() | wild
+    channel = st.builds(events.channel, texts, texts, wild, wild, wild, text, number, text, number, number)
     build: dict[int, Callable[[], Any]] = {
         events.BOOT: lambda: events.boot(draw(st.integers(0, 2)), t(), draw(uints)),
         events.CLOCK: lambda: events.clock(t(), draw(st.none() | wild)),
@@ -77,8 +78,9 @@ def bodies(draw: st.DrawFn) -> tuple[int, Any]:
         events.COMMENT: lambda: events.comment(t()),
         events.LOSS: lambda: events.loss(t(), n(), draw(st.none() | texts)),
         events.BATCH_CLOSE: lambda: events.batch_close(
-            draw(uints), draw(st.dictionaries(st.integers(0, 14), uints)), draw(st.integers(1, 2))
+            draw(uints), draw(st.dictionaries(st.integers(0, 15), uints)), draw(st.integers(1, 2))
         ),
+        events.OVERRIDE: lambda: events.override(0, draw(st.integers(1, 3)), t(), t(), "second " + t()),
     }
     return kind, build[kind]()
 
