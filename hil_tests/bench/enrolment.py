@@ -1,14 +1,16 @@
 """The enrolment letter: what the factory tells a unit about itself. The unit adds its own key and never gives it away.
 
 A CBOR map: 1 unit id, 2 epoch, 3 the cloud's public key, 4 the sensor channels as in SPEC section 5 type 8, 5 random
-bytes that the unit mixes into its key, 6 the site's offset from UTC in minutes. It becomes the value of the slot
-`config` (firmware/README.md).
+bytes that the unit mixes into its key, 6 the site's offset from UTC in minutes. If needed: 8 what the scanner
+sends round a code, {1 prefix, 2 the bytes that can end a code, 3 the byte that stands for GS}; 9 per channel what
+measures it, [driver, I2C address, quantity]; 10 what a full journal does: 0 refuse scans, 1 give up the oldest block
+after a signed loss. It becomes the value of the slot `config` (firmware/README.md).
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from hil_tests.bench.sensor_source import ChannelSpec
 from wire import cbor
@@ -17,15 +19,29 @@ ENTROPY_BYTES = 32
 
 
 def letter(
-    unit: str, epoch: int, cloud_public_key: bytes, channels: Sequence[ChannelSpec], site_offset_min: int
+    unit: str,
+    epoch: int,
+    cloud_public_key: bytes,
+    channels: Sequence[ChannelSpec],
+    site_offset_min: int,
+    *,
+    scanner: Mapping[int, bytes] | None = None,
+    sensors: Sequence[tuple[str, int, str]] = (),
+    when_full: int = 0,
 ) -> bytes:
     """The letter's bytes, for a unit whose flash is still empty."""
     if not 1 <= len(unit.encode()) <= 32:
         raise ValueError(f"a unit id has 1 to 32 bytes, this one {len(unit.encode())}: {unit!r}")
-    fields = {
+    fields: dict[int, object] = {
         1: unit, 2: epoch, 3: cloud_public_key, 4: [_channel(channel) for channel in channels],
         5: os.urandom(ENTROPY_BYTES), 6: site_offset_min,
     }  # fmt: skip
+    if scanner:
+        fields[8] = dict(scanner)
+    if sensors:
+        fields[9] = [list(sensor) for sensor in sensors]
+    if when_full:
+        fields[10] = when_full
     return cbor.encode(fields)
 
 

@@ -43,8 +43,12 @@ DEFAULT_CHANNELS = (
 class SensorSource(Protocol):
     """Gives a reading of every channel at one moment."""
 
-    channels: Sequence[ChannelSpec]
-    label: str  # where the values come from, for people
+    @property
+    def channels(self) -> Sequence[ChannelSpec]: ...
+
+    @property
+    def label(self) -> str:
+        """Where the values come from, for people."""
 
     def read(self, world_ms: int) -> list[Reading]:
         """One reading per channel, in the order of `channels`."""
