@@ -11,7 +11,7 @@ import pytest
 from hil_tests.bench.image import firmware_image
 
 FIRMWARE = Path(__file__).resolve().parents[1]
-MODULES = ["dual_unit_inputs", "dual_unit_link", "dual_unit_procedure"]
+MODULES = ["dual_unit_inputs", "dual_unit_link", "dual_unit_procedure", "dual_devices", "dual_scanner", "dual_labels"]
 RUN = """
 import gc, sys
 gc.threshold(4096)
