@@ -16,7 +16,7 @@ from cloud.domain.recipe import Parameter
 from cloud.domain.report import ChannelFact, ExcursionFact
 from cloud.domain.times import Moment, UnitTimes
 from cloud.domain.watch import Excursion, ParameterWatch, Piece
-from cloud.domain.words import EXACT, decimal_text, duration, records, scaled, utc
+from cloud.domain.words import EXACT, decimal_text, duration, records, scaled, told_apart, utc
 from wire import Channel, Channels, Mark, Record, Samples
 from wire.samples import plain_values
 
@@ -211,17 +211,18 @@ def _note_silences(watch: ParameterWatch, times: UnitTimes, provisional: str, fi
     limit_ms, name = watch.parameter.max_gap_ms, watch.parameter.name
     for silence in watch.silences:
         elapsed = times.elapsed(silence.start, silence.end)
+        limit = duration(limit_ms)
         if findings.check("sensor_gap", elapsed is not None and elapsed.most_ms <= limit_ms):
             continue
         if elapsed is None:
             span = "a time that no clock can show"
         else:
-            exact = elapsed.least_ms == elapsed.most_ms
-            span = duration(elapsed.most_ms) if exact else f"up to {duration(elapsed.most_ms)}"
+            span, limit = told_apart(elapsed.most_ms, limit_ms)
+            if elapsed.least_ms != elapsed.most_ms:
+                span = f"up to {span}"
         message = (
             f"{name} has no usable samples for {span} from {utc(times.wall_ms(silence.start))}; at most"
-            f" {duration(limit_ms)} are"
-            f" allowed{provisional}."
+            f" {limit} are allowed{provisional}."
         )
         findings.note("sensor_gap", message, silence.first, silence.last, step=silence.step or None)
     findings.check("sensor_gap", True)

@@ -22,6 +22,14 @@ def duration(span_ms: int) -> str:
     return f"{seconds} s"
 
 
+def told_apart(span_ms: int, limit_ms: int) -> tuple[str, str]:
+    """Both durations in words; in thousandths of a second where fewer digits would make them look alike."""
+    span, limit = duration(span_ms), duration(limit_ms)
+    if span != limit or span_ms == limit_ms:
+        return span, limit
+    return f"{decimal_text(Decimal(span_ms).scaleb(-3))} s", f"{decimal_text(Decimal(limit_ms).scaleb(-3))} s"
+
+
 def utc(time_ms: int | None) -> str:
     """A moment for reading: "2026-11-22 15:31:07 UTC", or what is known instead."""
     if time_ms is None:

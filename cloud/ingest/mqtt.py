@@ -8,6 +8,8 @@ refuses costs one sentence, not the process.
 import json
 import queue
 import random
+import ssl
+import sys
 import threading
 from typing import Any
 
@@ -134,7 +136,23 @@ class Uplink:
             )
 
     def _on_connect_fail(self, _client: mqtt.Client, _: Any) -> None:
-        self._say("broker_absent", f"No broker answers at {self._where}; start it or correct mqtt_host. Trying again.")
+        error = sys.exception()  # paho calls this while it handles the error, and does not hand it over
+        if isinstance(error, ssl.SSLCertVerificationError):
+            self._say(
+                "broker_untrusted",
+                f"The broker at {self._where} shows a certificate that is not trusted ({error.verify_message}); "
+                "correct mqtt_ca_file, or check the date of this computer. Trying again.",
+            )
+        elif isinstance(error, ssl.SSLError):
+            self._say(
+                "broker_tls",
+                f"The broker at {self._where} and the cloud agree on no TLS ({error.reason or error}); "
+                "check mqtt_port and the certificates. Trying again.",
+            )
+        else:
+            self._say(
+                "broker_absent", f"No broker answers at {self._where}; start it or correct mqtt_host. Trying again."
+            )
 
     def _on_disconnect(
         self, _client: mqtt.Client, _: Any, __: mqtt.DisconnectFlags, reason: ReasonCode, ___: Properties | None

@@ -219,7 +219,7 @@ def test_ingest_reaches_a_broker_over_tls_with_its_certificate(tmp_path: Path, f
     guarded.start()
     try:
         deceived.start_ingest()
-        until(lambda: "No broker answers" in deceived.log.read_text(), "a broker of another authority to be refused")
+        until(lambda: "correct mqtt_ca_file" in deceived.log.read_text(), "the wrong authority to be named")
         deceived.kill_ingest()
         assert not connected(deceived)
         started(cloud)
