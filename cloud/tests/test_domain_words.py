@@ -9,8 +9,8 @@ from cloud.domain.words import duration, told_apart
     ("span_ms", "limit_ms", "expected"),
     [
         (240_000, 180_000, ("4 min", "3 min")),
-        (180_001, 180_000, ("180.001 s", "180 s")),
-        (7_205_000, 7_200_000, ("7205 s", "7200 s")),  # both are "2 h" in the two largest units
+        (180_001, 180_000, ("180.001 s", "180.000 s")),
+        (7_205_000, 7_200_000, ("7205.000 s", "7200.000 s")),  # both are "2 h" in the two largest units
         (180_000, 180_000, ("3 min", "3 min")),
     ],
 )
