@@ -1,203 +1,313 @@
-"""GS1 element strings: what a label says of trade item, serial, lot and expiry, or why it cannot be trusted.
+"""GS1 labels: what element strings, retail codes and Digital Links say, or why they cannot be trusted.
 
-Never guesses: a label from which a separator may have been lost is refused as ambiguous. Pure.
-Grammar: GS1 General Specifications; requirements R34 to R38.
+Never guesses: a label from which a separator may have been lost is refused as ambiguous, one that lacks the number of
+its item as incomplete. Pure. Grammar: GS1 General Specifications; requirements R34 to R38, R40.
+
+What no grammar can tell: a lot or serial at the end of a label that lost its own last characters, or swallowed a
+second lot or serial with the separator between them. The first is the scanner's to notice (its suffix is missing),
+the second the order's (`needs`).
 """
 
-GS = 0x1D  # how FNC1 arrives between elements
-UNREADABLE = "unreadable"
-AMBIGUOUS = "ambiguous"
+from agent.label_fields import (
+    AMBIGUOUS,
+    GS1,
+    MISSING_FIELD,
+    MONTH_ONLY,
+    UNREADABLE,
+    Label,
+    LabelError,
+    all_in,
+    date_exists,
+    is_digits,
+    last_day,
+)
 
+GS = "\x1d"  # how FNC1 arrives between fields
 GS1_AIMS = ("]C1", "]d2", "]Q3", "]J1", "]e0")  # R34: these symbologies carry element strings
-RETAIL_AIMS = {"]E0": 13, "]E4": 8}  # EAN-13 and EAN-8: a bare GTIN
-# Content length of the application identifiers that need no separator (R35), by their first two digits.
-PREDEFINED = {
-    "00": 18, "01": 14, "02": 14, "11": 6, "12": 6, "13": 6, "15": 6, "16": 6, "17": 6, "20": 2,
-    "31": 6, "32": 6, "33": 6, "34": 6, "35": 6, "36": 6, "41": 13,
+RETAIL_DIGITS = {"]E0": 13, "]E4": 8}  # EAN-13 and EAN-8: a bare GTIN
+LINK_AIMS = ("]d1", "]Q1", "]J0", "]C0", "")  # plain data, perhaps a Digital Link
+
+SET_82 = "!\"%&'()*+,-./0123456789:;<=>?ABCDEFGHIJKLMNOPQRSTUVWXYZ_abcdefghijklmnopqrstuvwxyz"
+SET_39 = "#-/0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+SET_32 = "23456789ABCDEFGHJKLMNPQRSTUVWXYZ"
+PRIMES = (2, 3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59, 61, 67, 71, 73, 79, 83)
+
+# Families of two digits whose length is known without a separator (R35).
+PREDEFINED = (
+    "00",
+    "01",
+    "02",
+    "03",
+    "11",
+    "12",
+    "13",
+    "15",
+    "16",
+    "17",
+    "20",
+    "31",
+    "32",
+    "33",
+    "34",
+    "35",
+    "36",
+    "41",
+)
+# Measures have four digits, the last is the decimal point's place; how far the third goes, by family.
+MEASURES = {"31": "6", "32": "9", "33": "7", "34": "9", "35": "7", "36": "9"}
+
+PROVEN = ("checked", "date", "time", "piece")  # fields of these kinds show by themselves that they are what they seem
+# Fields that units meet (R36): kind, shortest and longest content. Literal tuples stay in the board's flash.
+FIELDS = {
+    "00": ("checked", 18, 18), "01": ("checked", 14, 14), "02": ("checked", 14, 14), "03": ("checked", 14, 14),
+    "10": ("text", 1, 20), "11": ("date", 6, 6), "12": ("date", 6, 6), "13": ("date", 6, 6), "15": ("date", 6, 6),
+    "16": ("date", 6, 6), "17": ("date", 6, 6), "20": ("number", 2, 2), "21": ("text", 1, 20), "22": ("text", 1, 20),
+    "235": ("text", 1, 28), "240": ("text", 1, 30), "241": ("text", 1, 30), "250": ("text", 1, 30),
+    "251": ("text", 1, 30), "254": ("text", 1, 20), "30": ("number", 1, 8), "37": ("number", 1, 8),
+    "400": ("text", 1, 30), "420": ("text", 1, 20), "7003": ("time", 10, 10), "7240": ("text", 1, 20),
+    "8003": ("grai", 14, 30), "8004": ("text", 1, 30), "8006": ("piece", 18, 18), "8008": ("made", 8, 12),
+    "8010": ("part", 1, 30), "8011": ("number", 1, 12), "8013": ("model", 3, 25), "8017": ("checked", 18, 18),
+    "8018": ("checked", 18, 18), "8020": ("text", 1, 25), "90": ("text", 1, 30),
 }  # fmt: skip
-# Others that units meet (R36): identifier, shortest and longest content. All end at a separator or at the end.
-VARIABLE = {
-    "10": (1, 20), "21": (1, 20), "22": (1, 20), "30": (1, 8), "37": (1, 8), "240": (1, 30), "241": (1, 30),
-    "250": (1, 30), "251": (1, 30), "254": (1, 20), "400": (1, 30), "420": (1, 20), "7003": (10, 10), "7240": (1, 20),
-    "8003": (14, 30), "8004": (1, 30), "8006": (18, 18), "8008": (8, 12), "8010": (1, 30), "8011": (1, 12),
-    "8013": (1, 25), "8017": (18, 18), "8018": (18, 18), "8020": (1, 25),
-    "90": (1, 30), "91": (1, 90), "92": (1, 90), "93": (1, 90), "94": (1, 90), "95": (1, 90), "96": (1, 90),
-    "97": (1, 90), "98": (1, 90), "99": (1, 90),
-}  # fmt: skip
-DATES = ("11", "12", "13", "15", "16", "17")
-CHECKED = ("00", "01", "02", "41", "8017", "8018")  # whole content ends in a check digit (R37)
-TELLING = ("00", "01", "02", "11", "12", "13", "15", "16", "17", "41")  # their content proves itself
-DAY_MS = 86400000
+MEASURE = ("number", 6, 6)
+LOCATION = ("checked", 13, 13)
+INTERNAL = ("text", 1, 90)
+# Fields that mean nothing without one of some others (R36). On a label of two codes those may stand in the other one.
+NEEDS_ITEM = ("10", "11", "13", "15", "16", "17", "20", "21", "22", "235", "240", "241", "250", "251", "30", "7003",
+              "7240", "8008")  # fmt: skip
+ITEMS = ("01", "02", "03", "8006")
+NEEDS = (("21", ("01", "03", "8006")), ("22", ("01",)), ("250", ("21",)), ("254", ("414",)), ("8011", ("8010",)))
+EXCLUDES = (("01", "02"), ("01", "03"), ("02", "03"), ("01", "37"), ("03", "37"), ("01", "8006"), ("37", "8006"),
+            ("21", "235"), ("8017", "8018"))  # fmt: skip
+LINK_QUALIFIERS = ("22", "10", "21")  # in this order, each at most once (R40)
 
 
-class Gs1Error(Exception):
-    """A label that must be refused; reason is a SPEC section 5 word, detail says what is wrong with it."""
-
-    def __init__(self, reason: str, detail: str) -> None:
-        super().__init__(detail)
-        self.reason = reason
-        self.detail = detail
-
-
-class Label:
-    """What a label says; a field that it does not carry is ""."""
-
-    def __init__(self, elements: "dict[str, str]") -> None:
-        self.elements = elements
-        self.gtin = elements.get("01", "")
-        self.serial = elements.get("21", "")
-        self.lot = elements.get("10", "")
-        self.expiry = elements.get("17", "")  # YYMMDD
+def read_elements(raw: bytes) -> Label:
+    """The label in an element string, as GS1 symbologies carry it. Raises LabelError."""
+    fields = _split(_text(raw))
+    for ai in fields:
+        if ai[:2] not in PREDEFINED and _hides_field(fields[ai], _kind(ai)[1], fields):
+            raise LabelError(AMBIGUOUS, "Separator missing", "after field " + ai)
+    return _label(fields)
 
 
-def read_label(aim: str, raw: bytes) -> "Label | None":
-    """The label of a code in a GS1 symbology, None when the code is plain text. Raises Gs1Error.
-
-    Without an AIM prefix a code counts as a label only when it is a faultless one that opens with a GTIN; the record
-    keeps the empty prefix, which marks the guess (R34).
-    """
-    if aim in GS1_AIMS:
-        return Label(_elements(raw))
-    if aim in RETAIL_AIMS:
-        return Label({"01": _retail_gtin(raw, RETAIL_AIMS[aim])})
-    if aim == "" and raw[:2] == b"01" and len(raw) >= 16 and _digits(raw[2:16]) and check_digit_holds(raw[2:16]):
-        return Label(_elements(raw))
-    return None
+def opens_with_item(raw: bytes) -> bool:
+    """Whether a code without AIM prefix opens with a faultless trade item number (R34)."""
+    return raw[:2] == b"01" and len(raw) >= 16 and _digits(raw[2:16]) and check_digit_holds(raw[2:16].decode())
 
 
-def check_digit_holds(digits: bytes) -> bool:
+def read_retail(aim: str, raw: bytes) -> Label:
+    """The label in an EAN code: nothing but a GTIN. Raises LabelError."""
+    digits = RETAIL_DIGITS[aim]
+    if len(raw) != digits or not _digits(raw) or not check_digit_holds(raw.decode()):
+        raise LabelError(UNREADABLE, "Not an EAN code:", "scan it again")
+    return _label({"01": "0" * (14 - digits) + raw.decode()})
+
+
+def is_link(raw: bytes) -> bool:
+    """Whether a code is a web address with a trade item in its path: a GS1 Digital Link, or one that is damaged."""
+    scheme = raw[:8].lower()
+    return (scheme == b"https://" or scheme[:7] == b"http://") and raw.find(b"/01/") >= 0
+
+
+def read_link(raw: bytes) -> Label:
+    """The label in a Digital Link: keys in the path, attributes in the query (R40). Raises LabelError."""
+    try:
+        text = raw.decode()
+    except UnicodeError:
+        raise LabelError(UNREADABLE, "Link is damaged:", "scan it again")  # noqa: B904  MicroPython keeps no cause
+    scheme, _colon, rest = text.partition("://")
+    if scheme not in ("http", "https", "HTTP", "HTTPS") or " " in text:
+        raise LabelError(UNREADABLE, "Link is damaged:", "scan it again")
+    path, _mark, query = rest.partition("#")[0].partition("?")
+    fields: "dict[str, str]" = {}
+    keys = path[path.find("/01/") + 1 :].split("/")
+    if len(keys) % 2:
+        raise LabelError(UNREADABLE, "Digital Link is", "cut short")
+    for at in range(0, len(keys), 2):
+        _add(fields, keys[at], _percent_decoded(keys[at + 1]))
+    places = [LINK_QUALIFIERS.index(ai) if ai in LINK_QUALIFIERS else -1 for ai in keys[2::2]]
+    if places != sorted(places) or -1 in places:
+        raise LabelError(UNREADABLE, "Digital Link with", "keys out of order")
+    for pair in query.split("&") if query else []:
+        ai, _equals, content = pair.partition("=")
+        if is_digits(ai):  # other names are the web's, not the label's
+            _add(fields, ai, _percent_decoded(content))
+    return _label(fields)
+
+
+def check_digit_holds(digits: str) -> bool:
     """Modulo 10 with weights 3, 1 from the right, check digit included (R37)."""
     total, weight = 0, 1
-    for byte in reversed(digits):
-        total += (byte - 0x30) * weight
+    for at in range(len(digits) - 1, -1, -1):
+        total += (ord(digits[at]) - 0x30) * weight
         weight = 4 - weight
     return total % 10 == 0
 
 
-def end_of_day_ms(yymmdd: str, now_ms: int) -> int:
-    """First millisecond after the day, as UTC ms since 1970. now_ms decides the century (R38). Raises Gs1Error."""
-    year, month, day = int(yymmdd[:2]), int(yymmdd[2:4]), int(yymmdd[4:])
-    this_year = year_of(now_ms)
-    year += this_year - this_year % 100
-    if year - this_year > 50:
-        year -= 100
-    elif this_year - year >= 50:
-        year += 100
-    if not 1 <= month <= 12 or day > month_days(year, month):
-        raise Gs1Error(UNREADABLE, "no such date " + yymmdd)
-    return (days_since_1970(year, month, day or month_days(year, month)) + 1) * DAY_MS
+def model_check_holds(model: str) -> bool:
+    """The two check characters of a Global Model Number: values weighted with primes from the right, modulo 1021."""
+    total = 0
+    for at in range(len(model) - 2):
+        total += SET_82.index(model[at]) * PRIMES[len(model) - 3 - at]
+    total %= 1021
+    return model[-2:] == SET_32[total >> 5] + SET_32[total & 31]
 
 
-def year_of(time_ms: int) -> int:
-    """The UTC year of a moment in ms since 1970."""
-    days = time_ms // DAY_MS
-    year = 1970 + days // 366
-    while days_since_1970(year + 1, 1, 1) <= days:
-        year += 1
-    return year
-
-
-def month_days(year: int, month: int) -> int:
-    if month == 2:
-        return 29 if year % 4 == 0 and (year % 100 != 0 or year % 400 == 0) else 28
-    return 30 if month in (4, 6, 9, 11) else 31
-
-
-def days_since_1970(year: int, month: int, day: int) -> int:
-    """Days from 1970-01-01 to a date of the Gregorian calendar."""
-    before = year - 1
-    days = before * 365 + before // 4 - before // 100 + before // 400 - 719162
-    for earlier in range(1, month):
-        days += month_days(year, earlier)
-    return days + day - 1
-
-
-def _retail_gtin(raw: bytes, length: int) -> str:
-    if len(raw) != length or not _digits(raw) or not check_digit_holds(raw):
-        raise Gs1Error(UNREADABLE, "not a valid EAN code")
-    return "0" * (14 - length) + raw.decode()
-
-
-def _elements(raw: bytes) -> "dict[str, str]":
-    elements: "dict[str, str]" = {}
-    at = 0
-    while at < len(raw) and raw[at] == GS:
-        at += 1
-    if at == len(raw):
-        raise Gs1Error(UNREADABLE, "empty label")
-    while at < len(raw):
-        ai, content, at = _element(raw, at)
-        if elements.get(ai, content) != content:
-            raise Gs1Error(UNREADABLE, "two different values of AI " + ai)
-        elements[ai] = content
-    return elements
-
-
-def _element(raw: bytes, at: int) -> "tuple[str, str, int]":
-    """Identifier, content and where the next element begins."""
-    family = _text(raw[at : at + 2])
-    if family in PREDEFINED:
-        ai = _text(raw[at : at + (2 if family not in ("31", "32", "33", "34", "35", "36", "41") else _long(family))])
+def _split(text: str) -> "dict[str, str]":
+    """Fields by application identifier; raises LabelError."""
+    fields: "dict[str, str]" = {}
+    at = 1 if text[:1] == GS else 0
+    if at == len(text):
+        raise LabelError(UNREADABLE, "Empty label:", "scan it again")
+    while at < len(text):
+        ai = _ai_at(text, at)
+        if not ai:
+            seen = text[at : at + 4]
+            raise LabelError(UNREADABLE, "Unknown field:", seen if all_in(seen, SET_82) else "not readable")
         begin = at + len(ai)
-        end = begin + PREDEFINED[family]
-        content = raw[begin:end]
-        if len(content) < PREDEFINED[family] or not _digits(content):
-            raise Gs1Error(UNREADABLE, "AI " + ai + " is cut short")
-        _check_content(family, ai, content)
-    else:
-        ai = _variable_ai(raw, at)
-        shortest, longest = VARIABLE[ai]
-        begin = at + len(ai)
-        end = begin
-        while end < len(raw) and raw[end] != GS:
-            end += 1
-        content = raw[begin:end]
-        if len(content) > longest:
-            raise Gs1Error(AMBIGUOUS, "AI " + ai + " runs on: a separator is missing")
-        if len(content) < shortest:
-            raise Gs1Error(UNREADABLE, "AI " + ai + " is cut short")
-        if end == len(raw) and _hides_element(content, shortest):
-            raise Gs1Error(AMBIGUOUS, "AI " + ai + " may hold another field: a separator is missing")
-        _check_content(ai, ai, content)
-    while end < len(raw) and raw[end] == GS:
-        end += 1
-    return ai, _text(content), end
+        end = text.find(GS, begin)
+        if end < 0:
+            end = len(text)
+        if ai[:2] in PREDEFINED:
+            end = min(end, begin + _kind(ai)[2])
+        _add(fields, ai, text[begin:end])
+        at = end + 1 if text[end : end + 1] == GS else end
+    return fields
 
 
-def _long(family: str) -> int:
-    return 3 if family == "41" else 4
-
-
-def _variable_ai(raw: bytes, at: int) -> str:
+def _ai_at(text: str, at: int) -> str:
+    """The application identifier that stands there; "" when it is none that units know."""
     for length in (2, 3, 4):
-        ai = _text(raw[at : at + length])
-        if ai in VARIABLE:
+        ai = text[at : at + length]
+        if len(ai) == length and _kind(ai)[2]:
             return ai
-    raise Gs1Error(UNREADABLE, "unknown AI " + _text(raw[at : at + 2]))
+    return ""
 
 
-def _hides_element(content: bytes, shortest: int) -> bool:
-    """Whether the end of a last, open-ended field reads as a self-proving element: then a separator was lost (R35)."""
+def _kind(ai: str) -> "tuple[str, int, int]":
+    """Kind, shortest and longest content of a field; longest is 0 for an unknown one."""
+    if ai in FIELDS:
+        return FIELDS[ai]
+    if len(ai) == 4 and ai[:2] in MEASURES and "0" <= ai[2] <= MEASURES[ai[:2]] and "0" <= ai[3] <= "5":
+        return MEASURE
+    if len(ai) == 3 and ai[:2] == "41" and "0" <= ai[2] <= "7":
+        return LOCATION
+    if len(ai) == 2 and ai[0] == "9" and "1" <= ai[1] <= "9":
+        return INTERNAL
+    return "", 0, 0
+
+
+def _add(fields: "dict[str, str]", ai: str, content: str) -> None:
+    kind, shortest, longest = _kind(ai)
+    if not longest:
+        raise LabelError(UNREADABLE, "Unknown label field", ai[:4])
+    if len(content) > longest:
+        raise LabelError(AMBIGUOUS, "Separator missing", "after field " + ai)
+    if len(content) < shortest:
+        raise LabelError(UNREADABLE, "Label field " + ai, "is cut short")
+    if ai in fields:
+        raise LabelError(AMBIGUOUS, "Two codes in one", "read: scan again")
+    if not _fits(kind, content):
+        raise LabelError(UNREADABLE, "Label field " + ai, "is damaged")
+    fields[ai] = content
+
+
+def _fits(kind: str, content: str) -> bool:
+    """Whether content, of a permitted length, is what its kind says: characters, check digit, date."""
+    if kind == "text":
+        return all_in(content, SET_82)
+    if kind == "part":
+        return all_in(content, SET_39)
+    if kind == "model":
+        return all_in(content, SET_82) and model_check_holds(content)
+    if kind == "grai":
+        number = content[:14]
+        return is_digits(number) and number[0] == "0" and check_digit_holds(number) and all_in(content[14:], SET_82)
+    if not is_digits(content):
+        return False
+    if kind == "checked":
+        return check_digit_holds(content)
+    if kind == "piece":
+        return check_digit_holds(content[:14]) and "01" <= content[14:16] <= content[16:]
+    if kind == "date":
+        return _is_date(content)
+    if kind == "time":
+        return _is_date(content[:6]) and content[4:6] != "00" and content[6:8] <= "23" and content[8:] <= "59"
+    if kind == "made":
+        odd = len(content) % 2 or content[4:6] == "00" or content[6:8] > "23"
+        return not odd and _is_date(content[:6]) and content[8:10] <= "59" and content[10:] <= "59"
+    return True
+
+
+def _hides_field(content: str, shortest: int, fields: "dict[str, str]") -> bool:
+    """Whether a field of open length holds another one that proves itself: then a separator was lost (R35).
+
+    A date that the label states elsewhere is no such proof: no label states it twice, while serials of many digits
+    look like dates now and then.
+    """
     for split in range(shortest, len(content) - 7):
-        family = content[split : split + 2]
-        if family[0] not in b"014" or not _digits(family):
+        if content[split] not in "01478":  # where fields of PROVEN kinds begin
             continue
-        if family.decode() not in TELLING:
+        ai = _ai_at(content, split)
+        kind, _shortest, length = _kind(ai)
+        if not ai or kind not in PROVEN or (kind == "date" and ai in fields):
             continue
-        try:
-            elements = _elements(content[split:])
-        except Gs1Error:
+        end = split + len(ai) + length
+        if end > len(content) or not _fits(kind, content[split + len(ai) : end]):
             continue
-        if elements:
+        if end == len(content) or _ai_at(content, end):
             return True
     return False
 
 
-def _check_content(family: str, ai: str, content: bytes) -> None:
-    if family in CHECKED and (not _digits(content) or not check_digit_holds(content)):
-        raise Gs1Error(UNREADABLE, "wrong check digit in AI " + ai)
-    if family in DATES and not (b"01" <= content[2:4] <= b"12" and content[4:6] <= b"31"):
-        raise Gs1Error(UNREADABLE, "no such date in AI " + ai)
+def _label(fields: "dict[str, str]") -> Label:
+    _require_company(fields)
+    label = Label(GS1)
+    label.gtin = fields.get("01", "")
+    label.serial = fields.get("21", "")
+    label.lot = fields.get("10", "")
+    label.expiry = fields.get("17", "")
+    if label.expiry[4:] == "00":
+        label.notes |= MONTH_ONLY
+        label.expiry = label.expiry[:4] + last_day(2000 + int(label.expiry[:2]), int(label.expiry[2:4]))
+    timed = fields.get("7003", "")
+    if timed and label.expiry and timed[:6] != label.expiry and not (label.notes and timed[:4] == label.expiry[:4]):
+        raise LabelError(UNREADABLE, "Two expiry dates", "on one label")
+    if timed:
+        label.expiry, label.notes = timed, 0
+    return label
+
+
+def _require_company(fields: "dict[str, str]") -> None:
+    """Fields that need or exclude each other (R36); raises LabelError."""
+    for first, second in EXCLUDES:
+        if first in fields and second in fields:
+            raise LabelError(AMBIGUOUS, "Two codes in one", "read: scan again")
+    for ai in fields:
+        if ai in NEEDS_ITEM and not any([item in fields for item in ITEMS]):
+            raise LabelError(MISSING_FIELD, "No item number:", "scan the other code")
+    for ai, others in NEEDS:
+        if ai in fields and not any([other in fields for other in others]):
+            raise LabelError(MISSING_FIELD, "Field " + ai + " alone:", "scan the other code")
+
+
+def _is_date(yymmdd: str) -> bool:
+    """Whether the day exists in 20yy, which has every day that any century's yy has; day 00 is the month (R38)."""
+    month, day = int(yymmdd[2:4]), int(yymmdd[4:6])
+    return date_exists(2000 + int(yymmdd[:2]), month, day or 1)
+
+
+def _percent_decoded(text: str) -> str:
+    """text with %XX as the character meant; raises LabelError."""
+    parts = text.split("%")
+    decoded = parts[0]
+    for part in parts[1:]:
+        try:
+            decoded += chr(int(part[:2], 16)) + part[2:]
+        except ValueError:
+            raise LabelError(UNREADABLE, "Link is damaged:", "scan it again")  # noqa: B904  as above
+    return decoded
 
 
 def _digits(raw: bytes) -> bool:
@@ -208,8 +318,26 @@ def _digits(raw: bytes) -> bool:
 
 
 def _text(raw: bytes) -> str:
-    """Printable ASCII only: GS1's character set 82 has nothing else."""
+    """ASCII only: MicroPython's decode looks no closer than UTF-8."""
     for byte in raw:
-        if not 0x21 <= byte <= 0x7A:
-            raise Gs1Error(UNREADABLE, "a character that GS1 does not allow")
+        if byte > 0x7E:
+            raise LabelError(UNREADABLE, "No GS1 character:", "scan it again")
     return raw.decode()
+
+
+# Until procedure.py asks label.py instead.
+Gs1Error = LabelError
+
+
+def read_label(aim: str, raw: bytes) -> "Label | None":
+    if aim in RETAIL_DIGITS:
+        return read_retail(aim, raw)
+    return read_elements(raw) if aim in GS1_AIMS or not aim and opens_with_item(raw) else None
+
+
+def end_of_day_ms(yymmdd: str, now_ms: int) -> int:
+    from agent.label import expiry_end_ms
+
+    label = Label(GS1)
+    label.expiry = yymmdd
+    return expiry_end_ms(label, now_ms)

@@ -12,9 +12,9 @@ Fields of a Label (a field that the label does not carry is ""):
 
 | field | GS1 (kind 0) | HIBC (kind 1) | ISBT128 (kind 2) | PATTERN (kind 3) |
 |---|---|---|---|---|
-| gtin | AI 01 (or 8006), 14 digits | "" | "" | "" |
-| code | "" | LIC + PCN + unit of measure | product code, 8 characters | the pattern that fits |
-| serial | AI 21 | serial | `&,2` | `(s..)` |
+| gtin | AI 01, 14 digits | "" | "" | "" |
+| code | "" | LIC + PCN + unit of measure | product code, 8 characters, or 5 | the pattern that fits |
+| serial | AI 21 | serial | `&,2`, else `=,` | `(s..)` |
 | lot | AI 10 | lot | `&,1` | `(l..)` |
 | expiry | AI 7003, else 17 | expiry | `&>`, `=>` or SEC | `(e..)` |
 | din | "" | "" | 13 characters, without flags | "" |
@@ -23,10 +23,11 @@ Fields of a Label (a field that the label does not carry is ""):
 expiry: YYMMDD, YYYYMMDD (the century is stated), YYMMDDHHMM or YYYYMMDDHHMM (a time of day is stated); the date
 exists, in its century at least. A day 00 has become the last day of the month, and MONTH_ONLY is set in notes.
 kind equals the `scheme` of an order item; 0 is the item that names a gtin. `is_item` compares the two.
-LabelError: reason is `unreadable` or `ambiguous`, words are the two panel lines.
+LabelError: reason is `unreadable`, `ambiguous` or `missing_field`; words are the two panel lines, the first one short
+enough for a mark before it.
 """
 
-from agent import gs1
+from agent import gs1, hibc, isbt128, plain_code
 from agent.label_fields import (
     AMBIGUOUS,
     DAY_MS,
@@ -63,15 +64,36 @@ __all__ = [
 def read_label(aim: str, raw: bytes, patterns: "tuple[str, ...]" = ()) -> "Label | None":
     """The label in a code, None when it is plain text. Raises LabelError.
 
-    patterns: the site patterns of the order's items, each accepted by plain_code.fault. A label read by one names that
-    pattern in code; two different ones that fit are refused as ambiguous.
+    patterns: the site patterns of the order's items, each without fault (plain_code.fault). A label read by one names
+    that pattern in code; a code that fits two different ones is refused as ambiguous.
     """
-    read = gs1.read_label(aim, raw)
-    if read is None:
-        return None
-    label = Label(GS1)
-    label.gtin, label.serial, label.lot, label.expiry = read.gtin, read.serial, read.lot, read.expiry
+    if aim in gs1.GS1_AIMS:
+        return gs1.read_elements(raw)
+    if aim in gs1.RETAIL_DIGITS:
+        return gs1.read_retail(aim, raw)
+    label = _plain(aim, raw, patterns)
+    if label is not None and not aim:
+        label.notes |= GUESSED
     return label
+
+
+def _plain(aim: str, raw: bytes, patterns: "tuple[str, ...]") -> "Label | None":
+    """The label in a plain symbology, or in an unknown one, where the code itself must show its grammar."""
+    if not aim and gs1.opens_with_item(raw):
+        return gs1.read_elements(raw)
+    label = None
+    for pattern in patterns:
+        found = plain_code.read(pattern, raw)
+        if found is not None and label is not None and label.code != found.code:
+            raise LabelError(AMBIGUOUS, "Fits two patterns:", "call the supervisor")
+        label = found or label
+    if label is not None:
+        return label
+    if hibc.claims(raw):
+        return hibc.read(raw)
+    if isbt128.claims(raw):
+        return isbt128.read(raw)
+    return gs1.read_link(raw) if gs1.is_link(raw) else None
 
 
 def is_item(label: Label, gtin: str, scheme: int, code: str) -> bool:
@@ -80,8 +102,8 @@ def is_item(label: Label, gtin: str, scheme: int, code: str) -> bool:
         return False
     if scheme == GS1:
         return gtin != "" and label.gtin == gtin
-    if scheme == ISBT128:
-        return code != "" and len(label.code) == 8 and code in (label.code, label.code[:5])
+    if scheme == ISBT128 and len(code) == 5:  # any division and type of donation of that product
+        return label.code[:5] == code
     return code != "" and label.code == code
 
 
@@ -96,6 +118,6 @@ def expiry_end_ms(label: Label, now_ms: int) -> int:
     year = int(text[:digits]) if digits == 4 else full_year(int(text[:2]), year_of(now_ms))
     month, day, minutes = int(text[digits : digits + 2]), int(text[digits + 2 : digits + 4]), text[digits + 4 :]
     if not date_exists(year, month, day):
-        raise LabelError(UNREADABLE, "No such expiry date:", text)
+        raise LabelError(UNREADABLE, "No such expiry:", text)
     start_ms = days_since_1970(year, month, day) * DAY_MS
     return start_ms + ((int(minutes[:2]) * 60 + int(minutes[2:])) * MINUTE_MS if minutes else DAY_MS)

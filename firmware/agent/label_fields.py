@@ -5,6 +5,7 @@ Knows no grammar; label.py chooses one. Pure. Requirements: R33, R38, R43.
 
 GS1, HIBC, ISBT128, PATTERN = 0, 1, 2, 3  # the last three as `scheme` of an order item (SPEC section 7)
 UNREADABLE = "unreadable"
+MISSING_FIELD = "missing_field"
 AMBIGUOUS = "ambiguous"
 MONTH_ONLY = 1  # a note: the label names no day, its month's last one was taken (R38)
 GUESSED = 2  # a note: no AIM prefix came, the code proved itself by its check digits (R34)
@@ -13,12 +14,13 @@ MINUTE_MS = 60000
 
 
 class LabelError(Exception):
-    """A label that must be refused; reason is a SPEC section 5 word, words are two lines of at most 21 characters."""
+    """A label that must be refused: reason is a SPEC section 5 word, words are two lines of 19 and 21 characters."""
 
     def __init__(self, reason: str, first: str, second: str = "") -> None:
         super().__init__((first + " " + second).strip())
         self.reason = reason
         self.words = [first, second]
+        self.detail = first + " " + second
 
 
 class Label:
@@ -44,8 +46,30 @@ def is_digits(text: str) -> bool:
     return text != ""
 
 
+def all_in(text: str, characters: str) -> bool:
+    """Whether text holds none but these characters."""
+    for char in text:
+        if char not in characters:
+            return False
+    return True
+
+
 def date_exists(year: int, month: int, day: int) -> bool:
     return 1 <= month <= 12 and 1 <= day <= month_days(year, month)
+
+
+def last_day(year: int, month: int) -> str:
+    """The two digits of a month's last day; "00" when there is no such month."""
+    return "%02d" % month_days(year, month) if 1 <= month <= 12 else "00"
+
+
+def month_and_day(year: int, day: int) -> str:
+    """MMDD of the n-th day of a year, "" when it has no such day (R43)."""
+    month = 1
+    while month <= 12 and day > month_days(year, month):
+        day -= month_days(year, month)
+        month += 1
+    return "%02d%02d" % (month, day) if 1 <= day and month <= 12 else ""
 
 
 def full_year(two_digits: int, this_year: int) -> int:
