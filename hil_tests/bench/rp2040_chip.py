@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from hil_tests.bench.board_image import FLASH_BYTES
 from hil_tests.bench.devices.i2c import Device
 from hil_tests.bench.emulator import (
     BOOTROM_B1,
@@ -30,7 +31,6 @@ from hil_tests.bench.emulator import (
 from hil_tests.bench.nor import BLOCK_BYTES, ERASED, PAGE_BYTES, Cut, PowerLost
 from hil_tests.bench.rp2040_uart import SerialLine, TimedUart
 
-FLASH_BYTES = 2 * 1024 * 1024
 FLASH_START = 0x1000_0000
 ERASE_NS = 45e6  # W25Q16: 45 ms for a block of 4 KiB
 PROGRAM_NS = 0.8e6  # typically 0.7 ms for a page

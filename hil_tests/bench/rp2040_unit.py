@@ -8,31 +8,22 @@ with the firmware (truth.py).
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 
 from agent import signals
-from littlefs import LittleFS
 
 import wire
-from hil_tests.bench import enrolment, truth
+from hil_tests.bench import enrolment
+from hil_tests.bench.board_image import blank_flash, image_path, journal_of
 from hil_tests.bench.devices.ssd1306 import Ssd1306Model
 from hil_tests.bench.devices.world import BOARD_CHANNELS, BOARD_SENSORS, LID, World
-from hil_tests.bench.nor import BLOCK_BYTES, Cut, PowerLost
+from hil_tests.bench.nor import Cut, PowerLost
 from hil_tests.bench.peer import GatewayEnd
-from hil_tests.bench.rp2040_chip import FLASH_BYTES, Chip
+from hil_tests.bench.rp2040_chip import Chip
 from hil_tests.bench.sensor_source import Reading, SensorFaults, SensorSource, SyntheticSensors
 
-IMAGES = Path(__file__).resolve().parents[2] / ".cache" / "image"
-CODE_BYTES = 640 * 1024  # the flash map of firmware/boards: code, then configuration, slots and journal
-CONFIGURATION_BYTES = 96 * 1024
-SLOTS_START = CODE_BYTES + CONFIGURATION_BYTES
-SLOTS_BYTES = 8 * BLOCK_BYTES
-JOURNAL_START = SLOTS_START + SLOTS_BYTES
-DISK_VERSION = 0x0002_0000  # of littlefs, as MicroPython 1.25 writes it
-LETTER = "letter.cbor"
 STEP_MS = 2.0  # how finely waiting looks at the panel
 READY_MS = 20_000
 
@@ -48,35 +39,6 @@ class BoardSensors(SyntheticSensors):
         return [0 if spec.name == LID else reading for spec, reading in zip(self.channels, readings, strict=True)]
 
 
-def image_path() -> Path | None:
-    """The image to run: CARTRACE_IMAGE=/path, or what `make image` built; None when there is none."""
-    chosen = os.environ.get("CARTRACE_IMAGE")
-    path = Path(chosen) if chosen else IMAGES / "firmware.bin"
-    return path if path.exists() else None
-
-
-def blank_flash(image: bytes, letter: bytes | None) -> bytes:
-    """2 MiB as they leave the factory: the image, and a configuration file system with the enrolment letter."""
-    if len(image) > CODE_BYTES:
-        raise ValueError(f"the image has {len(image)} bytes, and {CODE_BYTES} have room")
-    files = LittleFS(
-        block_size=BLOCK_BYTES,
-        block_count=CONFIGURATION_BYTES // BLOCK_BYTES,
-        prog_size=256,
-        disk_version=DISK_VERSION,
-    )
-    if letter is not None:
-        with files.open(LETTER, "wb") as file:
-            file.write(letter)
-    configuration = bytes(files.context.buffer)
-    return (image.ljust(CODE_BYTES, b"\xff") + configuration).ljust(FLASH_BYTES, b"\xff")
-
-
-def journal_of(flash: bytes) -> list[bytes]:
-    """Every record that a flash of 2 MiB holds, oldest first."""
-    return truth.records(flash[JOURNAL_START:])
-
-
 class Rp2040Unit:
     """A board with its flash in `directory`; off until power_on()."""
 
@@ -90,7 +52,7 @@ class Rp2040Unit:
         self.directory = directory
         self.sensors = SensorFaults(sensors or BoardSensors())
         self.display = Ssd1306Model()
-        self.misuse: str | None = None  # the first thing that the firmware did wrong to its flash
+        self._misuse: str | None = None
         self.chip: Chip | None = None
         self.peer: ChipPeer | None = None
         self._flash = (directory / "flash.bin").read_bytes()
@@ -173,7 +135,7 @@ class Rp2040Unit:
         if self.chip is None:
             return
         self._flash = self.chip.flash
-        self.misuse = self.misuse or self.chip.misuse
+        self._misuse = self._misuse or self.chip.misuse
         self._passed_ms += self.chip.now_ms
         self.chip = None
         (self.directory / "flash.bin").write_bytes(self._flash)
@@ -293,6 +255,11 @@ class Rp2040Unit:
     def journal(self) -> list[bytes]:
         """Every record that the flash holds, oldest first, whether archived or not."""
         return journal_of(self.flash)
+
+    @property
+    def misuse(self) -> str | None:
+        """The first thing that the firmware did wrong to its flash."""
+        return self._misuse or (self.chip.misuse if self.chip else None)
 
     def console(self) -> str:
         """What the firmware printed: a production image has nowhere to print to."""

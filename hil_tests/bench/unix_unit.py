@@ -13,17 +13,18 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 
 from hil_tests.bench import enrolment, truth
 from hil_tests.bench.board import Board, OutsidePort
-from hil_tests.bench.image import firmware_image
+from hil_tests.bench.image import on_firmware
 from hil_tests.bench.nor import BLOCK_BYTES, Cut, Nor
+from hil_tests.bench.peer import Peer
 from hil_tests.bench.sensor_source import SensorFaults, SensorSource, SyntheticSensors
 
-HEAP = "160k"  # DESIGN section 8
+HEAP_BYTES = 160 * 1024  # what a board has for its work; the code has a memory of its own
 SLOTS_BYTES = 4 * 2 * BLOCK_BYTES  # firmware/README.md: the slots come first, then the journal
 JOURNAL_BYTES = 1280 * 1024
 RESEND_REAL_MS = 400  # waiting times of the link that must stay short on the wall, whatever the speed
@@ -50,6 +51,7 @@ class UnixUnit:
         self.sensors = SensorFaults(sensors or SyntheticSensors())
         self.nor = Nor(directory / "flash.bin", SLOTS_BYTES + journal_bytes)
         self._console = directory / "console.log"
+        self._speed = speed
         self._firmware: subprocess.Popen[bytes] | None = None
         self._power = threading.RLock()
         self._board = Board(
@@ -108,8 +110,7 @@ class UnixUnit:
             with bus, self._console.open("ab") as console:
                 descriptors = (bus.fileno(), link_fd, scanner_fd)
                 self._firmware = subprocess.Popen(
-                    [*_micropython(), "-X", f"heapsize={HEAP}", "-m", "main_unix", *map(str, descriptors)],
-                    cwd=firmware_image(),
+                    [*_micropython(), *on_firmware("import main_unix", HEAP_BYTES), *map(str, descriptors)],
                     pass_fds=descriptors,
                     stdin=subprocess.DEVNULL,
                     stdout=console,
@@ -154,6 +155,29 @@ class UnixUnit:
         """Path to which a scanner (or a person with a shell) writes."""
         return str(self._board.scanner.symlink)
 
+    def connect(self, kid: bytes, now_ms: int | None = None) -> Peer:
+        """A gateway's end on the link."""
+        return Peer(self.link_port, kid=kid, now_ms=now_ms)
+
+    def pass_ms(self, ms: float) -> None:
+        """Let the unit's time pass."""
+        time.sleep(ms / 1000 / self._speed)
+
+    @property
+    def misuse(self) -> str | None:
+        """The first thing that the firmware did wrong to its flash."""
+        return self._board.misuse
+
+    @property
+    def light(self) -> str:
+        """off, green, amber or red."""
+        return self._board.light
+
+    @property
+    def sounds(self) -> list[str]:
+        """What the buzzer has said: ok, refused, alarm."""
+        return list(self._board.sounds)
+
     @property
     def board(self) -> Board:
         """The board itself, for faults that have no word here."""
@@ -179,8 +203,7 @@ class UnixUnit:
         """Wait until some line of the panel contains words; raises TimeoutError with what it shows instead."""
         return self.wait_until(lambda lines: any(words in line for line in lines), f"{words!r}", timeout_s)
 
-    def wait_until(self, wanted: object, what: str, timeout_s: float = 10.0) -> list[str]:
-        assert callable(wanted)
+    def wait_until(self, wanted: Callable[[list[str]], bool], what: str, timeout_s: float = 10.0) -> list[str]:
         deadline = time.monotonic() + timeout_s
         while True:
             lines = self.panel()

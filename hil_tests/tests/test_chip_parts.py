@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import pytest
 
+from hil_tests.bench.board_image import FLASH_BYTES
 from hil_tests.bench.emulator import RP2040, ConsoleLogger, LogLevel, pl011
 from hil_tests.bench.nor import Cut, PowerLost
-from hil_tests.bench.rp2040_chip import BUZZER_SLICE, ERASE_NS, FLASH_BYTES, FLASH_START, Chip
+from hil_tests.bench.rp2040_chip import BUZZER_SLICE, ERASE_NS, FLASH_START, Chip
 from hil_tests.bench.rp2040_uart import RX_TIMEOUT_INTR, UARTIFLS
 
 ENDLESS_LOOP = bytes.fromhex("fee7")  # b .
