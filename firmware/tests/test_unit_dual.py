@@ -8,14 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from hil_tests.bench.image import firmware_image
+from hil_tests.bench.image import on_firmware
 
 FIRMWARE = Path(__file__).resolve().parents[1]
+HEAP_BYTES = 160 * 1024
 MODULES = ["dual_unit_inputs", "dual_unit_link", "dual_unit_procedure", "dual_devices", "dual_scanner", "dual_labels"]
 RUN = """
 import gc, sys
 gc.threshold(4096)
-sys.path[:0] = [{image!r}, {firmware!r}]
+sys.path.append({firmware!r})
 module = __import__("tests.{module}", None, None, ("{module}",))
 for name in sorted(dir(module)):
     if name.startswith("test_"):
@@ -37,10 +38,8 @@ def test_on_cpython(module: str, test: str) -> None:
 @pytest.mark.parametrize("module", MODULES)
 def test_on_micropython(module: str) -> None:
     interpreter = os.environ.get("MICROPYTHON")
-    program = RUN.format(image=str(firmware_image()), firmware=str(FIRMWARE), module=module)
+    program = on_firmware(RUN.format(firmware=str(FIRMWARE), module=module), HEAP_BYTES)
     command = [interpreter] if interpreter else [sys.executable, "-m", "micropython_unix"]
-    run = subprocess.run(
-        [*command, "-X", "heapsize=160k", "-c", program], capture_output=True, text=True, timeout=100, check=False
-    )
+    run = subprocess.run([*command, *program], capture_output=True, text=True, timeout=100, check=False)
     assert run.returncode == 0, run.stdout + run.stderr
     assert run.stdout.split() == _functions(module)
