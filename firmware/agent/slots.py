@@ -39,13 +39,23 @@ class Slots:
 
         Raises ValueError when value is longer than the slot.
         """
-        block, blocks, most_bytes = _PLACES[name]
+        most_bytes = _PLACES[name][2]
         if len(value) > most_bytes:
             raise ValueError("%s has %d bytes, at most %d fit its slot" % (name, len(value), most_bytes))
         newest = self._newest(name)
         if newest is not None and newest[2] == value:
             return
         generation, copy = (1, 0) if newest is None else (newest[0] + 1, 1 - newest[1])
+        self._write(name, generation, copy, value)
+
+    def mend(self, name: str) -> None:
+        """Make both copies hold the value again, so that losing one of them loses nothing."""
+        newest = self._newest(name)
+        if newest is not None and self._copy(name, 1 - newest[1]) is None:
+            self._write(name, newest[0], 1 - newest[1], newest[2])
+
+    def _write(self, name: str, generation: int, copy: int, value: bytes) -> None:
+        block, blocks, _most_bytes = _PLACES[name]
         start = (block + copy * blocks) * BLOCK_BYTES
         for address in range(start, start + blocks * BLOCK_BYTES, BLOCK_BYTES):
             self._flash.erase(address)
@@ -56,17 +66,28 @@ class Slots:
             self._flash.program(start + at, page + b"\xff" * (PAGE_BYTES - len(page)))
 
     def _newest(self, name: str) -> "tuple[int, int, bytes] | None":
-        """Generation, copy (0 or 1) and value of the copy that counts."""
-        found = [copy for copy in (self._copy(name, 0), self._copy(name, 1)) if copy is not None]
-        return max(found) if found else None
+        """Generation, copy (0 or 1) and value of the copy that counts; the other one is not read when it is older."""
+        first = 0 if self._generation(name, 0) >= self._generation(name, 1) else 1
+        return self._copy(name, first) or self._copy(name, 1 - first)
+
+    def _generation(self, name: str, copy: int) -> int:
+        """What the copy says its generation is, -1 when it says nothing."""
+        magic, generation, _size, _crc = self._header(name, copy)
+        return generation if magic == MAGIC else -1
+
+    def _header(self, name: str, copy: int) -> "tuple[bytes, int, int, int]":
+        block, blocks, _most_bytes = _PLACES[name]
+        raw = self._flash.read((block + copy * blocks) * BLOCK_BYTES, HEADER_BYTES)
+        magic, generation, size, crc = struct.unpack_from(HEADER, raw, 0)
+        return magic, generation, size, crc
 
     def _copy(self, name: str, copy: int) -> "tuple[int, int, bytes] | None":
+        """The copy, when it is whole."""
         block, blocks, most_bytes = _PLACES[name]
-        address = (block + copy * blocks) * BLOCK_BYTES
-        magic, generation, size, crc = struct.unpack_from(HEADER, self._flash.read(address, HEADER_BYTES), 0)
+        magic, generation, size, crc = self._header(name, copy)
         if magic != MAGIC or size > most_bytes:
             return None
-        value = self._flash.read(address + HEADER_BYTES, size)
+        value = self._flash.read((block + copy * blocks) * BLOCK_BYTES + HEADER_BYTES, size)
         return (generation, copy, value) if crc == _crc(name, generation, value) else None
 
 

@@ -1,7 +1,7 @@
 """The unit: ties the cores together round one journal, through the hal of its board.
 
-Decides the order of things: a record is journaled before anything else learns of it (W16), room is freed only for a
-verified receipt (W41), and what cannot be saved is refused aloud. Formats belong to the cores it calls.
+Decides the order of things: a record is journaled before anything else learns of it (W16), and what cannot be saved is
+refused aloud. Formats belong to the cores it calls, and what may be overwritten to custody.py.
 The hal is what agent/hal/unix.py defines; it is the only way out of here.
 """
 
@@ -9,7 +9,8 @@ import hashlib
 
 from agent import alarms, cbor, cose, ed25519, events, frames, orders, panel
 from agent.clock import Clock
-from agent.journal import Journal, JournalFull
+from agent.custody import Custody, event_of
+from agent.journal import RESERVED_PAGES, Journal, JournalFull
 from agent.link import Link
 from agent.procedure import Procedure
 from agent.scanner import DEBOUNCE_MS, Scanner
@@ -28,13 +29,13 @@ HEARTBEAT_MS = 300_000  # DESIGN section 3
 RESEND_MS = 2_000
 STATUS_MS = 60_000
 LINK_DELAY_MS = 250
-SCAN_ROOM_BYTES = 4 * cose.RECORD_BYTES_MAX  # three records of any length, or a short one for each of 8 alarms
 TURN_REAL_MS = 100  # the panel's clock, and how long readings may wait in the sensor front end
 PANEL_REAL_MS = 500
-TRIM_FRACTION = 4  # receipts free room once a quarter of the journal is used: flash wears out by erasing
+REPLAY_PER_FEED = 32  # records that a boot replays between two words to the watchdog
 SEED_BYTES = 32
 CONFIG_KEYS = (1, 2, 3, 4, 5, 6)  # unit, epoch, cloud public key, channels, entropy, site offset in minutes
 CONFIG_SEED = 7  # added by the unit itself
+CONFIG_WHEN_FULL = 10  # 1: give up the oldest block instead of refusing scans
 
 
 class OutOfService(Exception):  # noqa: N818  a state, and no mistake of the program
@@ -55,19 +56,17 @@ class Unit:
         config = self._enrolment()
         self._unit_id, self._epoch, self._cloud_key = config[1], config[2], config[3]
         self._signer = cose.PureSigner(config[CONFIG_SEED])
+        gives_up = config.get(CONFIG_WHEN_FULL) == 1
+        self._custody = Custody(self._journal, self._slots, self._signer.kid, config[3], gives_up)
         self._sensors = Sensors(config[4])
         self._procedure = Procedure(config[6])
         self._clock = Clock(self._setting("link_delay_ms", LINK_DELAY_MS))
         self._scanner = Scanner(debounce_ms=self._setting("debounce_ms", DEBOUNCE_MS))
         self._assembler = orders.Assembler()
         self._limits = alarms.Limits([], [], [])
-        self._archived_next = 0  # by receipts, also those that freed no room yet
-        self._receipt = b""
-        self._receipt_seen = b""
         self._boot = 0
         self._boot_journaled = False
         self._uptime_at_head_ms = 0
-        self._oldest_saved_ms = 0
         self._status_due_ms = 0
         self._panel_due_ms = 0
         self._shown: "list[str]" = []
@@ -75,23 +74,12 @@ class Unit:
         self._accepted = True
         self._resumed = False
         self._scans = 0
-        self._lost_scans = 0
-        self._lost_samples = 0
-        self._refused_receipts = 0
         self._refused_orders = 0
 
     # --- boot -------------------------------------------------------------------------------------------------------
 
     def boot(self) -> None:
         """Recover the journal, rebuild the state from it and journal genesis (once) and the boot."""
-        journal = self._journal
-        journal.recover()
-        self._archived_next = journal.archived_next
-        self._boot = 1
-        if journal.next_seq:
-            self._resumed = True
-            last = self._event(journal.next_seq - 1)
-            self._boot = 1 if last is None or last[7] == events.GENESIS else last[3] + 1
         self._rebuild()
         self._load_order()
         self._link = Link(
@@ -118,13 +106,17 @@ class Unit:
         if not whole:
             raise OutOfService(panel.broken("Cloud key is missing", "or wrong."))
         if CONFIG_SEED not in config:
+            self._journal.recover()
+            if self._journal.next_seq:  # records of a key that is gone: another one cannot go on with them
+                raise OutOfService(panel.broken("Identity is lost:", "enrol a new epoch."))
             config[CONFIG_SEED] = hashlib.sha256(self._hal.entropy(SEED_BYTES) + config[5]).digest()
             self._slots.store("config", cbor.encode(config))
+        self._slots.mend("config")
         return config
 
     def _begin_boot(self) -> None:
         """Journal what must precede everything else of this boot; when there is no room, try again at each turn."""
-        if self._boot_journaled or not self._journal.room(SCAN_ROOM_BYTES):
+        if self._boot_journaled or not self._custody.may_boot:
             return
         if self._journal.next_seq == 0:
             signer, hal = self._signer, self._hal
@@ -136,26 +128,36 @@ class Unit:
 
     def _rebuild(self) -> None:
         """The state of batch, step and badge: from the checkpoint, and from every record after it."""
-        seq = 0
-        checkpoint = self._slots.load("state")
-        if checkpoint is not None:
-            state = cbor.decode(checkpoint)
-            if state[10] == self._signer.kid:
-                self._procedure.resume(state)
-                seq = state[11]
+        state, boot, seq = self._custody.recover()
+        if state is not None:
+            self._procedure.resume(state)
+        last = events.BOOT
+        first = seq
         while seq < self._journal.next_seq:
             event = self._event(seq)
             if event is not None:
-                self._procedure.fold(seq, event[7], event.get(8, ""), event.get(9, ""), event[10])
+                self._fold(seq, event[7], event.get(8, ""), event.get(9, ""), event[10])
+                boot, last = event[3], event[7]
             seq += 1
+            if (seq - first) % REPLAY_PER_FEED == 0:
+                self._hal.feed_watchdog()
+        self._resumed = seq > 0
+        self._boot = 1 if last == events.GENESIS else boot + 1
+        if self._custody.is_checkpoint_due(quiet=False):  # or a row of cut boots would make each of them slower
+            self._checkpoint()
+
+    def _fold(self, seq: int, kind: int, batch: str, operator: str, body: "dict[int, Any]") -> None:
+        """Let the state follow one journaled record."""
+        self._procedure.fold(seq, kind, batch, operator, body)
+        self._custody.fold(kind, body)
+
+    def _checkpoint(self) -> None:
+        journaled_boot = self._boot if self._boot_journaled else self._boot - 1
+        self._custody.checkpoint(journaled_boot, self._procedure.checkpoint())
 
     def _event(self, seq: int) -> "dict[int, Any] | None":
-        """Our own record as a map; it was verified when it was made."""
         record = self._journal.read(seq)
-        if record is None:
-            return None
-        event: "dict[int, Any]" = cbor.decode(cbor.decode(record[1:])[2])
-        return event
+        return event_of(record) if record is not None else None
 
     def _load_order(self) -> None:
         raw = self._slots.load("order")
@@ -174,16 +176,28 @@ class Unit:
         hal = self._hal
         hal.wait(self._rest_real_ms())
         self._begin_boot()
-        for message in self._link.receive(hal.link_read(), hal.uptime_ms()):
+        heard, scanned = hal.link_read(), hal.scanner_read()
+        for message in self._link.receive(heard, hal.uptime_ms()):
             self._message(message)
-        for read in self._scanner.feed(hal.scanner_read(), hal.real_ms()):
+        for read in self._scanner.feed(scanned, hal.real_ms()):
             self._read(read)
         if self._boot_journaled:
             self._sample()
-            self._report_losses()
             self._heartbeat()
         self._send()
+        self._keep_house(quiet=not (heard or scanned or self._scanner.busy))
         self._show_when_due()
+
+    def _keep_house(self, quiet: bool) -> None:
+        """Say what is lost, free room, write the state down, erase ahead, read back: erases mostly in quiet moments."""
+        custody = self._custody
+        loss = custody.loss_due() if self._boot_journaled else None
+        if loss is not None:
+            self._try_append(events.LOSS, loss)
+        if custody.must_free() or custody.is_checkpoint_due(quiet):
+            self._checkpoint()
+        elif quiet and not self._journal.erase_ahead():
+            custody.check_some()
 
     def _rest_real_ms(self) -> int:
         hal = self._hal
@@ -199,7 +213,9 @@ class Unit:
             if due and self._boot_journaled:
                 self._try_append(events.CLOCK, events.clock(self._link.gateway or "gateway", step_ms))
         elif kind == frames.RECEIPT:
-            self._take_receipt(message[1])
+            self._custody.take_receipt(message[1], self._boot)
+            if self._custody.must_free():
+                self._checkpoint()
         elif kind == frames.ORDER:
             raw = self._assembler.feed(message[1], message[2], message[3])
             if raw is not None:
@@ -210,8 +226,7 @@ class Unit:
         for frame in self._link.due(uptime_ms):
             self._hal.link_write(frame)
         while self._link.unreadable:
-            seq = self._link.unreadable.pop(0)
-            self._try_append(events.LOSS, events.loss("record", 1, "seq %d is not readable in the journal" % seq))
+            self._custody.note_unreadable(self._link.unreadable.pop(0))
         if self._link.welcomed and uptime_ms >= self._status_due_ms:
             self._status_due_ms = uptime_ms + self._setting("status_ms", STATUS_MS)
             journal = self._journal
@@ -222,8 +237,8 @@ class Unit:
             "noise": self._link.noise,
             "resends": self._link.resends,
             "scans": self._scans,
-            "lost_scans": self._lost_scans,
-            "refused_receipts": self._refused_receipts,
+            "lost_scans": self._custody.lost_scans,
+            "refused_receipts": self._custody.refused_receipts,
             "refused_orders": self._refused_orders,
             "heap_free": self._hal.heap_free(),
         }
@@ -233,7 +248,7 @@ class Unit:
     @property
     def oldest(self) -> int:
         """First seq without a receipt (W53)."""
-        return self._archived_next
+        return self._custody.oldest
 
     @property
     def next_seq(self) -> int:
@@ -251,17 +266,17 @@ class Unit:
     def _append(self, kind: int, body: "dict[int, Any]", operator: "str | None" = None, batch: str = "") -> None:
         """Sign and save one record, then let the state follow it. Raises JournalFull with nothing changed."""
         journal, procedure = self._journal, self._procedure
+        spare = 0 if kind in (events.GENESIS, events.BOOT, events.LOSS) else RESERVED_PAGES
         uptime_ms = 0 if kind == events.GENESIS else self._hal.uptime_ms()
         batch = batch or procedure.batch
         operator = procedure.operator if operator is None else operator
         time = self._clock.now(uptime_ms)
         event = events.event(journal.next_seq, journal.head, self._boot, uptime_ms, time, kind, batch, operator, body)
         seq = journal.next_seq
-        journal.append(cose.sign1(self._signer, cose.RECORD, cbor.encode(event)), seq)
-        if seq == self._archived_next:
-            self._oldest_saved_ms = uptime_ms
+        journal.append(cose.sign1(self._signer, cose.RECORD, cbor.encode(event)), seq, spare)
+        self._custody.saved(seq, uptime_ms)
         self._uptime_at_head_ms = uptime_ms
-        procedure.fold(seq, kind, batch, operator, body)
+        self._fold(seq, kind, batch, operator, body)
 
     def _try_append(self, kind: int, body: "dict[int, Any]") -> bool:
         try:
@@ -280,22 +295,12 @@ class Unit:
         if self._hal.uptime_ms() - self._uptime_at_head_ms >= HEARTBEAT_MS:
             self._try_append(events.HEARTBEAT, events.heartbeat(HEARTBEAT_MS))
 
-    def _report_losses(self) -> None:
-        """What could not be recorded while the journal was full is recorded as soon as it can be."""
-        if not (self._lost_scans or self._lost_samples) or not self._journal.room(SCAN_ROOM_BYTES):
-            return
-        if self._lost_scans:
-            self._append(events.LOSS, events.loss("scans", self._lost_scans, "refused: the journal was full"))
-        if self._lost_samples:
-            self._append(events.LOSS, events.loss("samples", self._lost_samples, "the journal was full"))
-        self._lost_scans = self._lost_samples = 0
-
     # --- scans ------------------------------------------------------------------------------------------------------
 
     def _read(self, read: "Read") -> None:
         self._scans += 1
-        if not self._boot_journaled or not self._journal.room(SCAN_ROOM_BYTES):
-            self._lost_scans += 1
+        if not self._boot_journaled or self._custody.full:
+            self._custody.lost_scans += 1
             self._show()
             return
         answer = self._procedure.read(read, self._clock.now(self._hal.uptime_ms()))
@@ -340,7 +345,7 @@ class Unit:
 
     def _save_samples(self, body: "dict[int, Any] | None") -> None:
         if body is not None and not self._try_append(events.SAMPLES, body):
-            self._lost_samples += body[4]
+            self._custody.lost_samples += body[4]
 
     def _watch_limits(self) -> None:
         """Watch the limits of the order while its batch is open, and nothing else."""
@@ -353,42 +358,7 @@ class Unit:
         for code in list(self._procedure.alarms.raised):
             self._append(events.ALARM, events.alarm(code, alarms.CLEARED, "batch closed"))
 
-    # --- receipts and orders ----------------------------------------------------------------------------------------
-
-    def _take_receipt(self, raw: bytes) -> None:
-        """Believe a receipt only for our own stream, signed by the cloud, with the digest of our own record (W41)."""
-        if raw == self._receipt_seen:
-            return
-        self._receipt_seen = raw
-        try:
-            kid, seq, digest, _time_ms = cose.open_receipt(raw, self._cloud_key)
-        except cose.CoseError:
-            self._refused_receipts += 1
-            return
-        if kid != self._signer.kid or seq < self._archived_next:
-            return
-        record = self._journal.read(seq)
-        if record is None or hashlib.sha256(record).digest() != digest:
-            self._refused_receipts += 1
-            return
-        self._archived_next, self._receipt = seq + 1, raw
-        self._oldest_saved_ms = self._saved_at_ms(self._archived_next)
-        if self._journal.used_bytes * TRIM_FRACTION >= self._journal.size_bytes or not self._journal.room(
-            SCAN_ROOM_BYTES
-        ):
-            self._free_room()
-
-    def _saved_at_ms(self, seq: int) -> int:
-        """Uptime at which the record seq was saved; 0 when that was before this boot."""
-        event = self._event(seq) if seq < self._journal.next_seq else None
-        return event[4] if event is not None and event[3] == self._boot else 0
-
-    def _free_room(self) -> None:
-        """Let the journal overwrite what is archived, once the state no longer needs those records."""
-        state = self._procedure.checkpoint()
-        state[10], state[11] = self._signer.kid, self._journal.next_seq
-        self._slots.store("state", cbor.encode(state))
-        self._journal.trim(self._archived_next, self._receipt)
+    # --- orders ----------------------------------------------------------------------------------------
 
     def _take_order(self, raw: bytes) -> None:
         """W43: signed by the cloud, for us, newer than the last, and never while a batch is open.
@@ -421,12 +391,12 @@ class Unit:
 
     def _show(self) -> None:
         self._panel_due_ms = self._hal.real_ms() + PANEL_REAL_MS
-        saved_next = self._journal.next_seq
-        if not self._boot_journaled or not self._journal.room(SCAN_ROOM_BYTES):
-            lines = panel.full(saved_next - self._archived_next)
+        if not self._boot_journaled or self._custody.full:
+            lines = panel.full(self._custody.waiting)
         else:
-            age_ms = self._hal.uptime_ms() - self._oldest_saved_ms
-            custody = panel.custody(saved_next, self._link.relayed_next, self._archived_next, age_ms)
+            age_ms = self._custody.oldest_age_ms(self._hal.uptime_ms())
+            saved_next, relayed_next = self._journal.next_seq, self._link.relayed_next
+            custody = panel.custody(saved_next, relayed_next, self._custody.oldest, age_ms)
             lines = panel.working(self._procedure, self._result, self._accepted, custody, self._resumed)
         if lines != self._shown:
             self._shown = lines

@@ -1,7 +1,8 @@
 """The truth about a unit: which records its flash really holds, read from the raw bytes.
 
 Written from firmware/README.md, "Journal format", and from nothing else: it shares no code with the firmware, so that
-a mistake in the firmware's recovery shows as a difference. It never judges a record.
+a mistake in the firmware's recovery shows as a difference. It never judges a record, and puts no flipped bit right: it
+is for flash that power cuts tore and nothing else damaged.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ from dataclasses import dataclass
 BLOCK = 4096
 PAGE = 256
 PAGES_OF_BLOCK = BLOCK // PAGE
-MAGIC = b"CTJ1"
-FIRST_OF_RECORD, FURTHER, FIRST_OF_RECEIPT = 0xA, 0xB, 0xC
+MAGIC = b"CTJ2"
+FIRST_OF_RECORD, FURTHER = 0xA, 0xB
 
 
 @dataclass(frozen=True)
@@ -57,11 +58,12 @@ def _valid_pages(partition: bytes) -> Iterator[Page]:
     page_count = len(partition) // PAGE
     for place in range(page_count):
         raw = partition[place * PAGE : (place + 1) * PAGE]
-        crc, lap, tag, length = struct.unpack_from("<IHBB", raw)
-        if not 0xA0 <= tag <= 0xCF or not 1 <= length <= 248:
+        crc, lap, length = struct.unpack_from("<IHB", raw)
+        kind, following = raw[-1] >> 4, raw[-1] & 0x0F
+        if kind not in (FIRST_OF_RECORD, FURTHER) or following > 7 or lap >= 1 << 14 or not 1 <= length <= 248:
             continue
-        if zlib.crc32(MAGIC + raw[4 : 8 + length]) == crc:
-            yield Page(lap * page_count + place, tag >> 4, tag & 0x0F, raw[8 : 8 + length])
+        if zlib.crc32(MAGIC + raw[4:]) == crc:
+            yield Page(lap * page_count + place, kind, following, raw[7 : 7 + length])
 
 
 def _entry(live: dict[int, Page], number: int) -> bytes | None:

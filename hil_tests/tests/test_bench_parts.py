@@ -58,9 +58,8 @@ def test_a_cut_keeps_what_was_programmed_so_far(tmp_path: Path, torn_bytes: int 
 
 
 def page(lap: int, tag: int, payload: bytes) -> bytes:
-    head = struct.pack("<HBB", lap, tag, len(payload))
-    crc = zlib.crc32(b"CTJ1" + head + payload)
-    return (struct.pack("<I", crc) + head + payload).ljust(PAGE_BYTES, b"\xff")
+    checked = (struct.pack("<HB", lap, len(payload)) + payload).ljust(PAGE_BYTES - 5, b"\xff") + bytes((tag,))
+    return struct.pack("<I", zlib.crc32(b"CTJ2" + checked)) + checked
 
 
 def test_truth_reads_entries_across_the_end_of_the_ring() -> None:
@@ -70,7 +69,7 @@ def test_truth_reads_entries_across_the_end_of_the_ring() -> None:
     pages[62] = page(0, 0xA2, b"t" * 248)
     pages[63] = page(0, 0xB1, b"w" * 248)
     pages[0] = page(1, 0xB0, b"o")
-    pages[1] = page(1, 0xC0, b"a receipt is no record")
+    pages[1] = page(1, 0xC0, b"of no kind that there is")
     pages[2] = page(1, 0xA0, b"three")
     pages[3] = page(1, 0xA1, b"x" * 248)  # its second page never came
     pages[5] = page(1, 0xA0, b"four")

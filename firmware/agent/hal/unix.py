@@ -166,6 +166,9 @@ class Hal:
         """Put lines on the panel."""
         self._bus.ask(b"D", 0, "\n".join(lines).encode())
 
+    def feed_watchdog(self) -> None:
+        """Say that the firmware lives; this board has no watchdog."""
+
     def heap_free(self) -> int:
         """Bytes left for the interpreter."""
         gc.collect()

@@ -1,0 +1,256 @@
+"""Custody: what of the journal the cloud has receipted, what may be overwritten, and what was lost and is said so.
+
+Decides when a receipt is believed (W41), when room is freed, when the state is written down so that a boot replays few
+records, and what a signed loss record must say. Frees nothing that neither a verified receipt nor a journaled loss
+record covers. Never signs: the unit does, and every record comes back through fold(), live and at boot.
+
+The slot `state` and the words of loss records are written down in firmware/README.md.
+"""
+
+import hashlib
+
+from agent import cbor, cose, events
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from agent.journal import Journal
+    from agent.slots import Slots
+
+ROOM_BYTES = 4 * cose.RECORD_BYTES_MAX  # a scan with all that follows: three long records, or eight short ones
+GIVE_UP_BYTES = ROOM_BYTES + 4096  # policy: a block is given up before scans would have to be refused
+CHECKPOINT_RECORDS = 48  # records between two checkpoints, when scanner and link are quiet
+CHECKPOINT_RECORDS_MAX = 64  # and whatever happens: so many records, and those of one turn, are replayed by a boot
+NEARLY_FULL = 8, 10  # of the ring
+CHECKED_PER_TURN = 4  # records read back in one quiet turn
+RANGES_MAX = 16  # ranges of lost seqs that are remembered; of more, the two oldest become one
+UNREADABLE, GIVEN_UP = "records unreadable", "records given up"  # `what` of loss records
+SCANS, SAMPLES = "scans", "samples"
+
+
+class Custody:
+    """The unit's side of the custody ladder: saved in the journal, archived by a receipt, or lost and recorded as lost.
+
+    archived_next: first seq without a receipt. given_up_next: first seq that no loss record gave up. lost_scans,
+    lost_samples: refused or dropped for want of room, and no record says so yet.
+    """
+
+    def __init__(self, journal: "Journal", slots: "Slots", kid: bytes, cloud_key: bytes, gives_up: bool) -> None:
+        self._journal = journal
+        self._slots = slots
+        self._kid = kid
+        self._cloud_key = cloud_key
+        self._gives_up = gives_up
+        self._receipt_seen = b""
+        self._checkpoint_next = 0  # first seq that the checkpoint does not contain
+        self._checked_next = 0
+        self._check_thru = 0  # what this boot found in the journal is read back once
+        self._oldest_saved_ms = 0
+        self._lost: "list[list[int]]" = []  # [first, next] found unreadable, and no record says so yet
+        self._recorded: "list[list[int]]" = []  # the same, once a loss record says so
+        self.archived_next = 0
+        self.given_up_next = 0
+        self.refused_receipts = 0
+        self.lost_scans = 0
+        self.lost_samples = 0
+
+    @property
+    def oldest(self) -> int:
+        """First seq that is held and has no receipt, next_seq when there is none (W53)."""
+        return max(self.archived_next, self.given_up_next)
+
+    @property
+    def waiting(self) -> int:
+        """Records that wait for a receipt."""
+        return self._journal.next_seq - self.oldest
+
+    @property
+    def full(self) -> bool:
+        """Nothing may be scanned: what follows from a scan might not find room."""
+        return not self._journal.room(ROOM_BYTES)
+
+    @property
+    def nearly_full(self) -> bool:
+        """From 80 % on somebody should look at the gateway."""
+        part, whole = NEARLY_FULL
+        return self._journal.used_bytes * whole >= self._journal.size_bytes * part
+
+    # --- boot -------------------------------------------------------------------------------------------------------
+
+    def recover(self) -> "tuple[dict[int, Any] | None, int, int]":
+        """Recover the journal and this module; (state of the checkpoint or None, its boot, first seq to replay)."""
+        journal = self._journal
+        journal.recover()
+        self.archived_next = journal.first_seq
+        saved = self._load()
+        if saved is not None:
+            self._checkpoint_next = saved[2]
+            self.archived_next, self.given_up_next, self._recorded = saved[5], saved[6], saved[7]
+            journal.rejoin(saved[2], saved[3])
+            journal.trim(self.oldest)
+        self._checked_next, self._check_thru = self.oldest, journal.next_seq
+        if saved is None:
+            return None, 0, journal.first_seq
+        return saved[8], saved[4], saved[2]
+
+    def _load(self) -> "dict[int, Any] | None":
+        raw = self._slots.load("state")
+        try:
+            saved: "dict[int, Any] | None" = cbor.decode(raw) if raw is not None else None
+        except cbor.CborError:
+            return None
+        return saved if saved is not None and saved[1] == self._kid else None
+
+    def fold(self, kind: int, body: "dict[int, Any]") -> None:
+        """Follow one journaled record: loss records say what is given up, and what need not be said again."""
+        what = body[1] if kind == events.LOSS else ""
+        if what == SCANS:
+            self.lost_scans = 0
+        elif what == SAMPLES:
+            self.lost_samples = 0
+        elif what == GIVEN_UP:
+            self.given_up_next = max(self.given_up_next, _range_in(body[3])[1])
+        elif what == UNREADABLE:
+            first, after = _range_in(body[3])
+            self._lost = [lost for lost in self._lost if lost != [first, after]]
+            self._recorded.append([first, after])
+
+    # --- checkpoint -------------------------------------------------------------------------------------------------
+
+    def is_checkpoint_due(self, quiet: bool) -> bool:
+        """quiet: scanner and link are, so that the erase of a slot disturbs nobody."""
+        limit = CHECKPOINT_RECORDS if quiet else CHECKPOINT_RECORDS_MAX
+        return self._journal.next_seq - self._checkpoint_next >= limit
+
+    def must_free(self) -> bool:
+        """The journal has little room, and a checkpoint now would free a block."""
+        first, after = self._journal.oldest_block()
+        return first < after <= self.oldest and not self._journal.room(GIVE_UP_BYTES)
+
+    def checkpoint(self, boot: int, state: "dict[int, Any]") -> bool:
+        """Write down state and custody, then let the journal overwrite what they no longer need. Whether it was done.
+
+        It is not when the state is larger than its slot. Then a boot replays more, and nothing is freed.
+        """
+        journal = self._journal
+        self._forget_old_ranges()
+        saved = {
+            1: self._kid, 2: journal.next_seq, 3: journal.head, 4: boot,
+            5: self.archived_next, 6: self.given_up_next, 7: self._recorded, 8: state,
+        }  # fmt: skip
+        self._checkpoint_next = journal.next_seq  # also when it cannot be kept: it is not tried at every turn
+        try:
+            self._slots.store("state", cbor.encode(saved))
+        except ValueError:
+            return False
+        journal.trim(self.oldest)
+        return True
+
+    def _forget_old_ranges(self) -> None:
+        self._recorded = [known for known in self._recorded if known[1] > self.oldest]
+        while len(self._recorded) > RANGES_MAX:
+            first = self._recorded.pop(0)
+            self._recorded[0] = [min(first[0], self._recorded[0][0]), max(first[1], self._recorded[0][1])]
+
+    # --- receipts ---------------------------------------------------------------------------------------------------
+
+    def take_receipt(self, raw: bytes, boot: int) -> None:
+        """Believe a receipt only for our own stream, signed by the cloud, with the digest of our own record (W41)."""
+        if raw == self._receipt_seen:
+            return
+        self._receipt_seen = raw
+        try:
+            kid, seq, digest, _time_ms = cose.open_receipt(raw, self._cloud_key)
+        except cose.CoseError:
+            self.refused_receipts += 1
+            return
+        if kid != self._kid or seq < self.archived_next:
+            return
+        record = self._journal.read(seq)
+        if record is None or hashlib.sha256(record).digest() != digest:
+            self.refused_receipts += 1
+            return
+        self.archived_next = seq + 1
+        self._oldest_saved_ms = self._saved_at_ms(self.oldest, boot)
+
+    def saved(self, seq: int, uptime_ms: int) -> None:
+        """The record seq was journaled."""
+        if seq == self.oldest:
+            self._oldest_saved_ms = uptime_ms
+
+    def oldest_age_ms(self, uptime_ms: int) -> int:
+        """How long the oldest waiting record has been waiting; from this boot on, when it is older."""
+        return uptime_ms - self._oldest_saved_ms
+
+    def _saved_at_ms(self, seq: int, boot: int) -> int:
+        """Uptime at which the record seq was saved; 0 when that was before this boot."""
+        record = self._journal.read(seq)
+        event = event_of(record) if record is not None else None
+        return event[4] if event is not None and event[3] == boot else 0
+
+    # --- losses -----------------------------------------------------------------------------------------------------
+
+    def check_some(self) -> None:
+        """Read back a few of the records that this boot found waiting; what is not readable is a loss to record."""
+        thru = min(self._checked_next + CHECKED_PER_TURN, self._check_thru)
+        for seq in range(max(self._checked_next, self.oldest), thru):
+            if self._journal.read(seq) is None:
+                self.note_unreadable(seq)
+        self._checked_next = thru
+
+    @property
+    def _is_checked(self) -> bool:
+        return self._checked_next >= self._check_thru
+
+    def note_unreadable(self, seq: int) -> None:
+        """The journal cannot give back the record seq."""
+        if seq < self.oldest:
+            return
+        for first, after in self._recorded + self._lost:
+            if first <= seq < after:
+                return
+        if self._lost and self._lost[-1][1] == seq:
+            self._lost[-1][1] = seq + 1
+        else:
+            self._lost.append([seq, seq + 1])
+
+    def loss_due(self) -> "dict[int, Any] | None":
+        """Body of a loss record that must be journaled now, None when nothing is to be said."""
+        if self._gives_up and not self._journal.room(GIVE_UP_BYTES):
+            first, after = self._journal.oldest_block()
+            first = max(first, self.oldest)
+            if first < after:
+                return _loss(GIVEN_UP, first, after, "no receipt, no room")
+        if self.full:
+            return None
+        if self._lost and (self._lost[0][1] != self._checked_next or self._is_checked):  # a range that grows no more
+            return _loss(UNREADABLE, self._lost[0][0], self._lost[0][1], "flash damaged")
+        if self.lost_scans:
+            return events.loss(SCANS, self.lost_scans, "refused: the journal was full")
+        if self.lost_samples:
+            return events.loss(SAMPLES, self.lost_samples, "the journal was full")
+        return None
+
+    @property
+    def may_boot(self) -> bool:
+        """Room for the records of a boot. A unit that gives up its oldest block must boot to be able to say so."""
+        if self._gives_up:
+            return self._journal.room(ROOM_BYTES, 0)
+        return not self.full
+
+
+def event_of(record: bytes) -> "dict[int, Any]":
+    """A record of our own as a map; it was verified when it was made."""
+    event: "dict[int, Any]" = cbor.decode(cbor.decode(record[1:])[2])
+    return event
+
+
+def _loss(what: str, first: int, after: int, why: str) -> "dict[int, Any]":
+    return events.loss(what, after - first, "seq %d..%d: %s" % (first, after - 1, why))
+
+
+def _range_in(words: str) -> "tuple[int, int]":
+    """(first, after) from the words of _loss()."""
+    first, _dots, last = words[4:].split(":")[0].partition("..")
+    return int(first), int(last) + 1
