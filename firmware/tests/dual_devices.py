@@ -322,10 +322,12 @@ def test_a_display_that_went_away_is_set_up_again() -> None:
 
 
 def test_letters_have_their_places() -> None:
-    assert len(font.GLYPHS) == font.GLYPH_BYTES * (font.BOX + 1)
     assert [font.place(text) for text in " ~°ñ\n€"] == [0, 94, 95, font.BOX - 1, font.BOX, font.BOX]
-    shapes = [font.GLYPHS[at : at + 5] for at in range(0, len(font.GLYPHS), 5)]
-    assert len(set(shapes)) == len(shapes)  # no two look alike
+    assert len(font.CELLS) == font.BOX + 1
+    assert len(set(font.CELLS)) == len(font.CELLS)  # no two look alike
+    assert all([len(cell) == font.CELL and cell[-1] == 0 for cell in font.CELLS])
+    for text in ("Az~", "µ: 5 °C €", "\n\x7f"):
+        assert font.columns(text) == b"".join([font.CELLS[font.place(letter)] for letter in text])
 
 
 def test_lines_are_drawn_where_the_layout_says() -> None:
@@ -341,15 +343,17 @@ def test_lines_are_drawn_where_the_layout_says() -> None:
     assert dark == []
 
 
-def test_a_refusal_is_dark_on_bright_until_it_is_none() -> None:
+def test_a_refusal_comes_first_and_tall_until_it_is_none() -> None:
     screen = Screen()
-    frame = bytes(screen.draw(["", "", "", "! I", "", ""]))
-    assert frame[4 * 128 : 4 * 128 + 1] == b"\xff"
-    assert frame[4 * 128 + 13 : 4 * 128 + 18] == bytes([0xFF ^ 0x00, 0xFF ^ 0x41, 0xFF ^ 0x7F, 0xFF ^ 0x41, 0xFF])
-    assert frame[5 * 128 : 6 * 128] == b"\xff" * 128
-    frame = bytes(screen.draw(["", "", "", "I", "", ""]))
-    assert frame[4 * 128 : 4 * 128 + 6] == b"\x00\x00\x41\x7f\x41\x00"
-    assert frame[5 * 128 : 6 * 128] == bytes(128)
+    working = bytes(screen.draw(["I"] * 6))
+    frame = bytes(screen.draw(["I", "I", "I", "! I", "I", "I"]))
+    letter = b"\x00\x41\x7f\x41\x00"
+    assert frame[128 + 13 : 128 + 18] == b"\x00\x03\xff\x03\x00"
+    assert frame[2 * 128 + 13 : 2 * 128 + 18] == b"\x00\x30\x3f\x30\x00"
+    for row in (0, 3, 4, 5, 7):
+        assert frame[row * 128 + 1 : row * 128 + 6] == letter
+    assert frame[6 * 128 : 7 * 128] == b"\x08" * 128
+    assert bytes(screen.draw(["I"] * 6)) == working
 
 
 def test_a_line_is_erased_by_a_shorter_one_and_cut_at_the_edge() -> None:

@@ -1,7 +1,7 @@
 """Looks at a frame of 128x64 pixels as a person does: reads its text, and makes a picture of it.
 
-Reading knows where the panel's six lines stand (firmware/README.md) and the shapes of the letters, and nothing of how
-they were drawn. A shape that is no letter reads as UNREADABLE.
+Reading knows where the panel's six lines stand (the table in agent/screen.py) and the shapes of the letters, nothing of
+how they were drawn. A shape that is no letter reads as UNREADABLE.
 """
 
 from __future__ import annotations
@@ -13,35 +13,37 @@ COLUMNS, ROWS = 128, 8
 CELL, GLYPH, LEFT, CHARS = 6, 5, 1, 21
 UNREADABLE = "\ufffd"
 BOX = "\u25a1"
-ROW_OF_LINE = (0, 1, 2, 4, 5, 7)
-TALL_LINE = 2
+REFUSED_MARK = "! "
+WORKING, AFTER_REFUSAL = (0, 1, 2, 4, 5, 7), (0, 4, 5, 1, 3, 7)  # row of each line
 SCALE = 4
 BRIGHT, DARK, EDGE = (255, 176, 32), (18, 16, 14), (8, 7, 6)
 
 
 def _letters() -> dict[bytes, str]:
     names = [chr(font.FIRST + number) for number in range(font.ASCII)] + list(font.MORE) + [BOX]
-    shapes = [font.GLYPHS[at : at + GLYPH] for at in range(0, len(font.GLYPHS), GLYPH)]
-    return dict(zip(shapes, names, strict=True))
+    return {cell[:GLYPH]: name for cell, name in zip(font.CELLS, names, strict=True)}
 
 
 LETTERS = _letters()
 
 
 def text_of(frame: bytes) -> list[str]:
-    """The six lines of a frame, without blanks at their ends."""
-    lines = []
-    for line, row in enumerate(ROW_OF_LINE):
-        columns = frame[row * COLUMNS : (row + 1) * COLUMNS]
-        if line == TALL_LINE:
-            columns = _flattened(columns, frame[(row + 1) * COLUMNS : (row + 2) * COLUMNS])
-        lines.append(_row_text(columns))
-    return lines
+    """The six lines of a frame, without blanks at their ends; a tall refusal shows which layout it is."""
+    refusal = _tall_text(frame, 1)
+    if refusal.startswith(REFUSED_MARK):
+        return [refusal if line == 3 else _row_text(_row(frame, row)) for line, row in enumerate(AFTER_REFUSAL)]
+    return [_tall_text(frame, row) if line == 2 else _row_text(_row(frame, row)) for line, row in enumerate(WORKING)]
+
+
+def _row(frame: bytes, row: int) -> bytes:
+    return frame[row * COLUMNS : (row + 1) * COLUMNS]
+
+
+def _tall_text(frame: bytes, row: int) -> str:
+    return _row_text(_flattened(_row(frame, row), _row(frame, row + 1)))
 
 
 def _row_text(columns: bytes) -> str:
-    if columns[0] == 0xFF:  # dark on bright
-        columns = bytes(column ^ 0xFF for column in columns)
     cells = (columns[at : at + GLYPH] for at in range(LEFT, LEFT + CELL * CHARS, CELL))
     return "".join(LETTERS.get(cell, UNREADABLE) for cell in cells).rstrip()
 
