@@ -15,7 +15,6 @@ from hil_tests.bench import truth
 from hil_tests.bench.nor import BLOCK_BYTES
 
 FLASH_BYTES = 2 * 1024 * 1024
-IMAGES = Path(__file__).resolve().parents[2] / ".cache" / "image"
 CODE_BYTES = 640 * 1024  # the flash map of firmware/boards: code, then configuration, slots and journal
 CONFIGURATION_BYTES = 96 * 1024
 SLOTS_START = CODE_BYTES + CONFIGURATION_BYTES
@@ -26,10 +25,13 @@ LETTER = "letter.cbor"
 
 
 def image_path() -> Path | None:
-    """The image to run: CARTRACE_IMAGE=/path, or what `make image` built; None when there is none."""
+    """The image to run: CARTRACE_IMAGE=/path, or what `make image` built of these sources; None when there is none."""
     chosen = os.environ.get("CARTRACE_IMAGE")
-    path = Path(chosen) if chosen else IMAGES / "firmware.bin"
-    return path if path.exists() else None
+    if chosen:
+        return Path(chosen)
+    from tools import board_image
+
+    return board_image.built(board_image.PRODUCTION)
 
 
 def blank_flash(image: bytes, letter: bytes | None) -> bytes:

@@ -96,12 +96,14 @@ from rp2040py.peripherals import uart as pl011  # noqa: E402
 from rp2040py.peripherals.i2c import I2CMode, I2CState  # noqa: E402
 from rp2040py.peripherals.peripheral import BasePeripheral  # noqa: E402
 from rp2040py.rp2040 import RP2040  # noqa: E402
+from rp2040py.usb.cdc import USBCDC  # noqa: E402
 from rp2040py.utils.logging import ConsoleLogger, LogLevel  # noqa: E402
 
 __all__ = (
     "BOOTROM_B1",
     "BUILD",
     "RP2040",
+    "USBCDC",
     "BasePeripheral",
     "ConsoleLogger",
     "I2CMode",

@@ -160,8 +160,8 @@ class SerialLine:
         self.heard: Callable[[bytes], None] = lambda _chunk: None
         self.to_unit: Damage | None = None  # applied to bytes on their way, when set
         self.from_unit: Damage | None = None
-        self.sent_bytes = 0
-        self._uart = uart
+        self.last_byte_ms = 0.0  # when the last byte so far had arrived at the unit
+        self._uart, self._clock = uart, clock
         self._may_send = may_send
         self._queue: deque[int] = deque()
         self._moving = False  # a byte is on its way
@@ -192,7 +192,7 @@ class SerialLine:
         self._moving = False
         if self._queue and self._may_send():
             self._uart.feed_byte(self._queue.popleft())
-            self.sent_bytes += 1
+            self.last_byte_ms = self._clock.nanos / 1e6
         if self._queue:
             self._next()
 

@@ -21,7 +21,7 @@ from hil_tests.bench.devices.ssd1306 import Ssd1306Model
 from hil_tests.bench.devices.world import BOARD_CHANNELS, BOARD_SENSORS, LID, World
 from hil_tests.bench.nor import Cut, PowerLost
 from hil_tests.bench.peer import GatewayEnd
-from hil_tests.bench.rp2040_chip import Chip
+from hil_tests.bench.rp2040_chip import Chip, FlashOperation
 from hil_tests.bench.sensor_source import Reading, SensorFaults, SensorSource, SyntheticSensors
 
 STEP_MS = 2.0  # how finely waiting looks at the panel
@@ -55,6 +55,7 @@ class Rp2040Unit:
         self._misuse: str | None = None
         self.chip: Chip | None = None
         self.peer: ChipPeer | None = None
+        self.before_operation: Callable[[FlashOperation], None] = lambda _operation: None
         self._flash = (directory / "flash.bin").read_bytes()
         self._world: World | None = None
         self._passed_ms = 0.0  # in earlier boots
@@ -73,10 +74,14 @@ class Rp2040Unit:
         epoch: int = 1,
         cloud_public_key: bytes,
         image: bytes | None = None,
+        prepared: Callable[[Rp2040Unit], None] = lambda _unit: None,
         sensors: SensorSource | None = None,
         site_offset_min: int = 0,
     ) -> bytes:
-        """Enrol the unit at the factory: it makes its own key and this returns its genesis record."""
+        """Enrol the unit at the factory: it makes its own key and this returns its genesis record.
+
+        prepared: called with the board before it gets power for the first time.
+        """
         if image is None:
             path = image_path()
             if path is None:
@@ -89,6 +94,7 @@ class Rp2040Unit:
         directory.mkdir(parents=True, exist_ok=True)
         (directory / "flash.bin").write_bytes(blank_flash(image, letter))
         with cls(directory, sensors=sensors) as board:
+            prepared(board)
             board.power_on()
             board.wait_ready()
             return board.journal()[0]
@@ -107,6 +113,7 @@ class Rp2040Unit:
         self.display = Ssd1306Model()
         devices = {**self._world.devices, self.display.address: self.display}
         self.chip = Chip(self._flash, devices=devices, seed=self._seed * 1000 + self._boots)
+        self.chip.before_operation = self.before_operation
         self.chip.arm(self._cut)
         self._cut = None
         self._seen = (-1, [])

@@ -1,0 +1,216 @@
+"""`python -m hil_tests.unit_bench [--json]`: figures of the unit, measured on its real image at an emulated 125 MHz.
+
+Nothing is measured from inside: times run from a byte at a UART to pixels on the display, memory is what the status
+frames say against what the image's symbols say. Only the two signers are timed by a prompt, that of the development
+image, which holds the same code. Emulated times are a lower bound for silicon (no cache ever misses); every number is
+the chip's own time, so a busy machine changes none of them.
+
+Rows {name, value, unit, baseline, ratio}; the baseline is the budget where there is one, and for records_per_s what
+115200 baud could carry.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import random
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from elftools.elf.elffile import ELFFile
+from elftools.elf.sections import SymbolTableSection
+
+import wire
+from hil_tests.bench.board_image import blank_flash, image_path
+from hil_tests.bench.full_ring import let_pass, lived
+from hil_tests.bench.memory_board import MemoryBoard, MemoryPeer
+from hil_tests.bench.peer import CLOUD_KEY, GatewayEnd
+from hil_tests.bench.prompt import Prompt
+from hil_tests.bench.rp2040_unit import ChipPeer, Rp2040Unit
+from hil_tests.tests.test_bench_batch import NOW_MS, cartridge, order, plain
+from tools import board_image
+
+SCAN_BUDGET_MS, BOOT_BUDGET_MS, HEAP_BUDGET_KB = 150, 1500, 160  # DESIGN section 8
+SCANS_MIN, SCANS_MAX = 20, 300
+GAP_MS = (50, 700)  # between two scans, so that they meet the sampling at every phase
+LOOK_MS = 1.0
+SATURATED_MS = 10_000
+FRAME_OVERHEAD_BYTES = 11  # array and kind, byte string's head, CRC, COBS, delimiter
+LINE_BYTES_PER_S = 11_520
+SIGN = """
+import time, {module} as signer
+seed = bytes(range(32)); key = signer.public_key(seed); took = []
+for number in range({rounds}):
+    message = bytes((number,)) * 250
+    began = time.ticks_us(); signer.sign(seed, key, message); took.append(time.ticks_diff(time.ticks_us(), began))
+took.sort(); print(took[len(took) // 2])
+"""
+
+
+def scan_to_saved_ms(unit: Rp2040Unit, seconds: float) -> list[float]:
+    """One figure per scan: from the code's last byte at the UART to the pixels that say what became of it."""
+    dice = random.Random(150)
+    took_ms: list[float] = []
+    ends_s = time.monotonic() + seconds
+    while len(took_ms) < SCANS_MAX and (len(took_ms) < SCANS_MIN or time.monotonic() < ends_s):
+        number = len(took_ms)
+        refused = number % 2 == 1
+        raw = cartridge(f"X{number:04d}", "251231") if refused else plain(f"CT/NOTE/bottle {number} warm")
+        wanted = "! EXPIRED" if refused else "Note recorded"
+        took_ms.append(_one_scan_ms(unit, raw, wanted))
+        unit.pass_ms(dice.randint(*GAP_MS))
+    return took_ms
+
+
+def _one_scan_ms(unit: Rp2040Unit, raw: bytes, wanted: str) -> float:
+    assert unit.chip is not None
+    assert not unit.panel()[3].startswith(wanted)
+    unit.scan(raw)
+    line = unit.chip.scanner
+    while not (line.idle and unit.panel()[3].startswith(wanted)):
+        unit.pass_ms(LOOK_MS)
+        if unit.chip.now_ms - line.last_byte_ms > 5000 and line.idle:
+            raise TimeoutError(f"the scan of {raw!r} has no result; the panel shows {unit.panel()}")
+    return unit.chip.now_ms - line.last_byte_ms
+
+
+def percentile(values: list[float], percent: float) -> float:
+    return sorted(values)[min(len(values) - 1, math.ceil(len(values) * percent / 100) - 1)]
+
+
+def heap_bytes(elf: Path) -> int:
+    """Bytes of the interpreter's heap in that image, its tables included."""
+    with elf.open("rb") as file:
+        symbols = ELFFile(file).get_section_by_name(".symtab")
+        assert isinstance(symbols, SymbolTableSection)
+        places = {symbol.name: int(symbol["st_value"]) for symbol in symbols.iter_symbols()}
+    return places["__GcHeapEnd"] - places["__GcHeapStart"]
+
+
+def working(unit: Rp2040Unit) -> ChipPeer:
+    """A batch is open, somebody is signed in, sensors sample."""
+    unit.power_on()
+    peer = unit.connect(wire.decode_record(unit.journal()[0]).kid, NOW_MS)
+    peer.wait(lambda: bool(peer.hellos), "a hello")
+    peer.order(order(peer.kid))
+    for raw, words in (
+        (plain("CT/BADGE/OP-1"), "Welcome"), (plain("CT/BATCH/OPEN"), "Batch open"),
+        (plain("CT/STEP/START/load"), "Step started"), (plain("=A99991234567800"), "OK Donor"),
+    ):  # fmt: skip
+        unit.scan(raw)
+        unit.wait_panel(words)
+    return peer
+
+
+def full_journal(flash: bytes) -> bytes:
+    """36 hours of four channels at 1 Hz and 500 scans, none of them archived."""
+
+    def live(board: MemoryBoard, peer: MemoryPeer) -> None:
+        peer.order(order(peer.kid))
+        board.run(2000)
+        for code in (b"CT/BADGE/OP-1", b"CT/BATCH/OPEN", b"CT/STEP/START/load"):
+            board.scan(code, aim="]d1")
+        let_pass(board, 36 * 60, lambda number: cartridge(f"X{number:05d}", "251231").strip())
+
+    return lived(flash, live, now_ms=NOW_MS)
+
+
+def boot_ms(unit: Rp2040Unit) -> float:
+    """From power-on to a lit panel that says where the unit stands."""
+    unit.power_on()
+    assert unit.chip is not None
+    unit.unplug_link()
+    while not any(unit.panel()):
+        unit.pass_ms(LOOK_MS)
+        if unit.chip.now_ms > 60_000:
+            raise TimeoutError("the unit with a full journal shows nothing after a minute")
+    return unit.chip.now_ms
+
+
+def records_per_s(unit: Rp2040Unit) -> tuple[float, float]:
+    """Records that arrive per second while thousands wait and every one is acknowledged; and what the line allows."""
+    unit.plug_link()
+    peer: GatewayEnd = unit.connect(wire.decode_record(unit.journal()[0]).kid, NOW_MS)
+    peer.wait(lambda: peer.next_seq() >= 20, "the first records", 60)
+    began_ms, first = unit.now_ms, peer.next_seq()
+    unit.pass_ms(SATURATED_MS)
+    seconds = (unit.now_ms - began_ms) / 1000
+    sent = [peer.records[seq] for seq in range(first, peer.next_seq())]
+    mean_bytes = sum(len(raw) for raw in sent) / len(sent) + FRAME_OVERHEAD_BYTES
+    return len(sent) / seconds, LINE_BYTES_PER_S / mean_bytes
+
+
+def sign_ms(flash: bytes, module: str, rounds: int) -> float:
+    """Median of signing 250 bytes, by the prompt of the development image."""
+    prompt = Prompt(flash)
+    return int(prompt.run(SIGN.format(module=module, rounds=rounds)).strip()) / 1000
+
+
+# --- the whole --------------------------------------------------------------------------------------------------------
+
+
+def row(name: str, value: float, unit: str, baseline: float | None = None) -> dict[str, object]:
+    ratio = None if baseline is None else round(value / baseline, 3)
+    return {
+        "name": name, "value": round(value, 2), "unit": unit,
+        "baseline": None if baseline is None else round(baseline, 2), "ratio": ratio,
+    }  # fmt: skip
+
+
+def measure(image: Path, seconds: float, say: Callable[[str], None]) -> Iterator[dict[str, object]]:
+    with tempfile.TemporaryDirectory() as folder:
+        directory = Path(folder)
+        Rp2040Unit.provision(directory, cloud_public_key=CLOUD_KEY, image=image.read_bytes())
+        new = (directory / "flash.bin").read_bytes()
+        yield from _busy_day(directory, image, seconds, say)
+        (directory / "flash.bin").write_bytes(full_journal(new))
+        say("a journal of 36 hours is written")
+        with Rp2040Unit(directory) as unit:
+            say(f"it holds {len(unit.journal())} records")
+            yield row("boot_full_journal_ms", boot_ms(unit), "ms", BOOT_BUDGET_MS)
+            rate, bound = records_per_s(unit)
+            yield row("records_per_s", rate, "records/s", bound)
+    development = blank_flash(board_image.build(board_image.DEVELOPMENT).read_bytes(), None)
+    yield row("sign_native_ms", sign_ms(development, "ed25519_native", 21), "ms")
+    yield row("sign_pure_ms", sign_ms(development, "agent.ed25519", 5), "ms")
+
+
+def _busy_day(directory: Path, image: Path, seconds: float, say: Callable[[str], None]) -> Iterator[dict[str, object]]:
+    with Rp2040Unit(directory) as unit:
+        peer = working(unit)
+        unit.unplug_link()
+        took_ms = scan_to_saved_ms(unit, seconds)
+        say(f"{len(took_ms)} scans: median {percentile(took_ms, 50):.0f} ms, worst {max(took_ms):.0f} ms")
+        yield row("scan_to_saved_p99_ms", percentile(took_ms, 99), "ms", SCAN_BUDGET_MS)
+        yield row("scan_to_saved_p50_ms", percentile(took_ms, 50), "ms", SCAN_BUDGET_MS)
+        unit.plug_link()
+        statuses = len(peer.statuses)
+        peer.wait(lambda: len(peer.statuses) > statuses + 1, "two statuses", 200)
+        free = min(status.counters["heap_free"] for status in peer.statuses)
+        say(f"heap free {free}")
+        yield row("heap_peak_kb", (heap_bytes(image.with_suffix(".elf")) - free) / 1024, "KiB", HEAP_BUDGET_KB)
+        assert unit.chip is not None
+        if unit.chip.resets:
+            raise RuntimeError("the unit restarted while it was measured")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="hil_tests.unit_bench", description="Figures of the unit on its image.")
+    parser.add_argument("--json", action="store_true", help="only the rows, as JSON")
+    parser.add_argument("--seconds", type=float, default=300, help="how long scans are measured, on the wall")
+    arguments = parser.parse_args()
+    image = image_path()
+    if image is None:
+        print("no_image: there is no image of the firmware; make image builds it", file=sys.stderr)
+        return 1
+    rows = list(measure(image, arguments.seconds, lambda words: print(words, file=sys.stderr, flush=True)))
+    print(json.dumps(rows) if arguments.json else "\n".join(f"{row['name']:24} {row['value']}" for row in rows))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
