@@ -112,12 +112,12 @@ def is_link(raw: bytes) -> bool:
 
 def read_link(raw: bytes) -> Label:
     """The label in a Digital Link: keys in the path, attributes in the query (R40). Raises LabelError."""
-    try:
-        text = raw.decode()
-    except UnicodeError:
-        raise LabelError(UNREADABLE, "Link is damaged:", "scan it again")  # noqa: B904  MicroPython keeps no cause
+    for byte in raw:
+        if not 0x21 <= byte <= 0x7E:
+            raise LabelError(UNREADABLE, "Link is damaged:", "scan it again")
+    text = raw.decode()
     scheme, _colon, rest = text.partition("://")
-    if scheme not in ("http", "https", "HTTP", "HTTPS") or " " in text:
+    if scheme not in ("http", "https", "HTTP", "HTTPS"):
         raise LabelError(UNREADABLE, "Link is damaged:", "scan it again")
     path, _mark, query = rest.partition("#")[0].partition("?")
     fields: "dict[str, str]" = {}

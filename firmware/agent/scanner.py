@@ -29,7 +29,7 @@ TOGETHER = ["Two codes in one", "read: scan again"]
 CASE = ["Caps lock is on:", "fix scanner settings"]
 LAYOUT = ["Keyboard layout:", "fix scanner settings"]
 
-AIM_LETTERS = b"ACEFGHILOPQRSTXdehjz"  # symbologies of ISO/IEC 15424 that scanners send today
+AIM_LETTERS = b"ABCDEFGHIJKLMNOPQRSTUVXZcdehjz"  # symbologies of ISO/IEC 15424
 CASE_SWAPPED = b"acDqjl"  # AIM letters as caps lock garbles them; `E` and `e` are both symbologies
 SHIFTED_BRACKET = 0x7D  # `}`: the key of `]` with the state of shift lost
 
@@ -191,7 +191,7 @@ def split_aim(code: bytes) -> "tuple[str, bytes]":
 
 
 def _has_aim(raw: bytes) -> bool:
-    """Whether an AIM prefix of a symbology in use stands inside of a code."""
+    """Whether an AIM prefix stands inside of a code."""
     at = raw.find(b"]")
     while at >= 0:
         if len(raw) >= at + 3 and raw[at + 1] in AIM_LETTERS and 0x30 <= raw[at + 2] <= 0x39:

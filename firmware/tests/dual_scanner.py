@@ -94,11 +94,11 @@ def test_a_prefix_is_taken_off_and_its_lack_noticed() -> None:
 
 
 def test_two_codes_in_one_read_are_not_split() -> None:
-    for aim in (b"]d2", b"]C0", b"]E0", b"]e0", b"]Q3"):
+    for aim in (b"]d2", b"]C0", b"]E0", b"]e0", b"]Q3", b"]J1"):
         reads = Scanner().feed(LABEL + aim + LABEL[3:] + b"\r\n", 0)
         assert [(read.aim, read.raw, read.flaw) for read in reads] == [("]d2", LABEL[3:] + aim + LABEL[3:], AMBIGUOUS)]
     assert _flaws(Scanner(), b"tail" + LABEL + b"\r") == [AMBIGUOUS]  # of the first one the beginning is lost
-    assert _flaws(Scanner(), b"]d1a ]x1 ]D2 ]d ]\r") == [WHOLE]  # no symbology that anybody prints
+    assert _flaws(Scanner(), b"]d1a ]x1 ]dd ]d ]\r") == [WHOLE]  # no AIM prefix
 
 
 def test_the_substitute_for_gs_is_mapped_back_and_nothing_else() -> None:
