@@ -10,9 +10,9 @@ Pure; reuses one frame and draws only lines that changed.
 | 1 | 1 prompt | 3 why it was refused, tall |
 | 2 | 2 what to scan next, tall | |
 | 3 | | 4 what to do |
-| 4 | 3 result of the last scan | 1 prompt |
-| 5 | 4 | 2 what to scan next |
-| 6 | a thin rule | a thin rule |
+| 4 | 3 result of the last scan | a thin rule |
+| 5 | 4 | 1 prompt |
+| 6 | a thin rule | 2 what to scan next |
 | 7 | 5 custody | 5 custody |
 """
 
@@ -23,9 +23,8 @@ LINES = 6
 LINE_CHARS = 21
 LEFT = 1  # so that 126 columns of text stand in the middle
 REFUSED_MARK = "! "
-WORKING = (0, 1, 2, 4, 5, 7), 2  # row of each line, and which line is tall
-AFTER_REFUSAL = (0, 4, 5, 1, 3, 7), 3
-RULE_ROW = 6
+WORKING = (0, 1, 2, 4, 5, 7), 2, 6  # row of each line, which line is tall, row of the rule
+AFTER_REFUSAL = (0, 5, 6, 1, 3, 7), 3, 4
 RULE = bytes([0x08]) * COLUMNS
 BLANK = bytes(COLUMNS)
 TWICE = bytes([0x00, 0x03, 0x0C, 0x0F, 0x30, 0x33, 0x3C, 0x3F, 0xC0, 0xC3, 0xCC, 0xCF, 0xF0, 0xF3, 0xFC, 0xFF])
@@ -36,19 +35,19 @@ class Screen:
 
     def __init__(self) -> None:
         self.frame = bytearray(COLUMNS * ROWS)
-        self.frame[COLUMNS * RULE_ROW : COLUMNS * (RULE_ROW + 1)] = RULE
-        self._layout = WORKING
+        self._layout: "tuple[tuple[int, ...], int, int] | None" = None
         self._drawn: "list[str]" = [""] * LINES
 
     def draw(self, lines: "list[str]") -> bytearray:
         """The frame with these LINES lines; what exceeds LINE_CHARS of a line is not seen."""
         assert len(lines) == LINES
         layout = AFTER_REFUSAL if lines[AFTER_REFUSAL[1]].startswith(REFUSED_MARK) else WORKING
-        rows, tall = layout
+        rows, tall, rule = layout
         for line, text in enumerate(lines):
             if text != self._drawn[line] or layout is not self._layout:
                 self._drawn[line] = text
                 self._draw_line(COLUMNS * rows[line], text, line == tall)
+        self.frame[COLUMNS * rule : COLUMNS * (rule + 1)] = RULE
         self._layout = layout
         return self.frame
 

@@ -350,9 +350,9 @@ def test_a_refusal_comes_first_and_tall_until_it_is_none() -> None:
     letter = b"\x00\x41\x7f\x41\x00"
     assert frame[128 + 13 : 128 + 18] == b"\x00\x03\xff\x03\x00"
     assert frame[2 * 128 + 13 : 2 * 128 + 18] == b"\x00\x30\x3f\x30\x00"
-    for row in (0, 3, 4, 5, 7):
+    for row in (0, 3, 5, 6, 7):
         assert frame[row * 128 + 1 : row * 128 + 6] == letter
-    assert frame[6 * 128 : 7 * 128] == b"\x08" * 128
+    assert frame[4 * 128 : 5 * 128] == b"\x08" * 128
     assert bytes(screen.draw(["I"] * 6)) == working
 
 

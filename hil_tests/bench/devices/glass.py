@@ -14,7 +14,7 @@ CELL, GLYPH, LEFT, CHARS = 6, 5, 1, 21
 UNREADABLE = "\ufffd"
 BOX = "\u25a1"
 REFUSED_MARK = "! "
-WORKING, AFTER_REFUSAL = (0, 1, 2, 4, 5, 7), (0, 4, 5, 1, 3, 7)  # row of each line
+WORKING, AFTER_REFUSAL = (0, 1, 2, 4, 5, 7), (0, 5, 6, 1, 3, 7)  # row of each line
 SCALE = 4
 BRIGHT, DARK, EDGE = (255, 176, 32), (18, 16, 14), (8, 7, 6)
 
