@@ -6,6 +6,11 @@ what the bench puts right there can go.
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
 from hil_tests.bench.board_image import FLASH_BYTES
@@ -17,6 +22,15 @@ from hil_tests.bench.rp2040_uart import RX_TIMEOUT_INTR, UARTIFLS
 ENDLESS_LOOP = bytes.fromhex("fee7")  # b .
 IBRD_115200, FBRD_115200 = 67, 52
 LEVELS_AS_MICROPYTHON = 0
+# movs r4, 0x20; lsls r4, 24; then for ever: some arithmetic, and a word to RAM and back
+ARITHMETIC = bytes.fromhex("202424060730c1004a409b18236025684543cd415b1bf5e7")
+RUN_IT = """
+from hil_tests.bench.rp2040_chip import Chip
+from hil_tests.bench.board_image import FLASH_BYTES
+chip = Chip(bytes.fromhex({program!r}).ljust(FLASH_BYTES, b"\\xff"))
+chip.run_ms(20)
+print(list(chip.mcu.core.registers), chip.now_ms)
+"""
 RANDOM_BIT_REGISTER = 0x4006_001C
 UART_ON = pl011.UARTEN | pl011.RXE | pl011.TXE
 
@@ -70,6 +84,21 @@ def test_the_ring_oscillator_still_needs_it() -> None:
     bits = [[each.mcu.read_uint32(RANDOM_BIT_REGISTER) for _ in range(64)] for each in (one, same, other)]
     assert bits[0] == bits[1] != bits[2]
     assert set(bits[0]) == {0, 1}
+
+
+def _printed(program: str, environment: dict[str, str]) -> str:
+    command, here = [sys.executable, "-c", program], Path(__file__).parents[2]
+    done = subprocess.run(command, env=environment, cwd=here, capture_output=True, text=True, check=True, timeout=100)
+    return done.stdout
+
+
+def test_both_builds_of_the_emulator_run_alike() -> None:
+    """Compiled for this interpreter or not: the same registers after the same time."""
+    program = RUN_IT.format(program=ARITHMETIC.hex())
+    runs = [_printed(program, {**os.environ, "CARTRACE_EMULATOR": build}) for build in ("wheel", "")]
+    assert runs[0] == runs[1]
+    registers = runs[0].partition("]")[0]
+    assert len(set(registers.split(","))) > 5, "the program did not run"
 
 
 def test_bytes_arrive_at_the_baud_rate_and_the_buffer_overflows_at_32() -> None:
