@@ -31,7 +31,7 @@ SET_UP = bytes([
     0xA4, 0xA6,  # what memory says, bright on dark
 ])  # fmt: skip
 LIGHT_UP = bytes([COMMANDS, 0xAF])
-RETRY_TURNS = 8  # after a fault: a bus that is stuck must not take the time of every turn
+RETRY_TURNS = 100  # after a fault, about a second: a bus that is stuck must not take the time of every turn
 
 
 class Ssd1306:
@@ -67,17 +67,17 @@ class Ssd1306:
         self._stale = (1 << PAGES) - 1
 
     def turn(self) -> bool:
-        """Send at most one page; returns whether more is to be sent. Never raises a bus error."""
+        """Send at most one page; returns whether there is more to send at once. Never raises a bus error."""
         if self._rest_turns:
             self._rest_turns -= 1
-            return True
+            return False
         try:
             return self._advance()
         except OSError:
             self.faults += 1
             self._rest_turns = RETRY_TURNS
             self.forget()
-            return True
+            return False
 
     def _advance(self) -> bool:
         if not self._is_set_up:
