@@ -35,6 +35,7 @@ def work(hal: Hal) -> None:
         unit.boot()
     except OutOfService as state:
         hal.show(state.lines)
+        hal.light("red")
         while keep_on:
             hal.wait(1000)
         return

@@ -1,37 +1,73 @@
 """Panel texts: 6 lines of 21 characters (128x64 display) that tell the technician what to do next, and why not.
 
-Pure: takes what is so and returns lines. Decides nothing. The custody words are DESIGN section 1's: saved, relayed,
-archived.
+Takes what is so and returns lines; decides nothing but what may be left out when a line is too short: the middle of ids
+and names, since they differ at their ends. The custody words are a ladder: saved, relayed, archived. Pure.
+
+| line | of a unit that works |
+|---|---|
+| 0 | batch and step |
+| 1, 2 | what to scan next |
+| 3, 4 | the result of the last scan |
+| 5 | where the newest record is, and how long the oldest one has waited for the archive |
 """
 
 LINE_CHARS = 21
 LINES = 6
-RESULT_MS = 6000  # how long the result of a scan stays before it is only a line of history
+STEP_CHARS = 10  # that a step keeps beside a long batch
+CUT = "~"
+REFUSED = "! "
+DAYS_MAX = 99
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from agent.procedure import Procedure
 
 
-def working(procedure: "Procedure", result: "list[str]", accepted: bool, custody: str, resumed: bool) -> "list[str]":
-    """The panel of a unit that works: batch, step and badge; what to scan next; the last result; custody."""
-    head = procedure.batch or ("Unit ready" if not resumed else "Unit restarted")
-    if procedure.step:
-        head += " " + procedure.step
-    prompt = procedure.prompt()
+def working(
+    procedure: "Procedure", prompt: "list[str]", result: "list[str]", accepted: bool, custody: str, resumed: bool
+) -> "list[str]":
+    """The panel of a unit that works. resumed: nothing has been scanned since the unit was switched on."""
+    head = heading(procedure.batch, procedure.step) or ("Unit restarted" if resumed else "Unit ready")
     first, second = result[0], result[1] if len(result) > 1 else ""
-    mark = "" if accepted or not first else "! "
     if resumed and not first:
         first = "Restarted: resumed" if procedure.batch else "Restarted"
+    mark = REFUSED if first and not accepted else ""
+    if len(mark + first) > LINE_CHARS and not second and " " in first:
+        first, _space, second = first.partition(" ")
     return lines(head, prompt[0], "> " + prompt[1] if prompt[1] else "", mark + first, second, custody)
 
 
-def custody(saved_next: int, relayed_next: int, archived_next: int, oldest_age_ms: int) -> str:
-    """Where the newest record is, and how long the oldest one has been waiting for the archive."""
+def heading(batch: str, step: str) -> str:
+    """Batch and step in one line, so that both can be told from others."""
+    if not step:
+        return short(batch)
+    step = short(step, max(STEP_CHARS, LINE_CHARS - 1 - len(batch)))
+    return short(batch, LINE_CHARS - 1 - len(step)) + " " + step
+
+
+def short(text: str, longest: int = LINE_CHARS) -> str:
+    """text in at most `longest` characters; what does not fit is left out before its last two thirds."""
+    if len(text) <= longest:
+        return text
+    begin = (longest - 1) // 3
+    return text[:begin] + CUT + text[len(text) - (longest - 1 - begin) :]
+
+
+def custody(saved_next: int, relayed_next: int, archived_next: int, oldest_age_ms: int, full_percent: int = 0) -> str:
+    """Where the newest record is, and how long the oldest one has been waiting for the archive.
+
+    full_percent: how full the journal is, when that is worth a warning; 0 when it is not.
+    """
+    if archived_next >= saved_next:
+        word = "archived"
+    else:
+        word = "relayed" if relayed_next >= saved_next else "saved"
+    if full_percent:
+        return "%d%% FULL, %s %s" % (full_percent, word, age(oldest_age_ms))
     if archived_next >= saved_next:
         return "archived all"
-    word = "relayed" if relayed_next >= saved_next else "saved"
-    return "%s, %d wait %s" % (word, saved_next - archived_next, age(oldest_age_ms))
+    line = "%s, %d wait %s" % (word, saved_next - archived_next, age(oldest_age_ms))
+    return line if len(line) <= LINE_CHARS else line.replace(", ", ",")
 
 
 def age(age_ms: int) -> str:
@@ -39,19 +75,19 @@ def age(age_ms: int) -> str:
     seconds = max(age_ms, 0) // 1000
     for unit, length in (("d", 86400), ("h", 3600), ("m", 60)):
         if seconds >= length:
-            return "%d%s" % (seconds // length, unit)
+            return "%d%s" % (min(seconds // length, DAYS_MAX), unit)
     return "%ds" % seconds
 
 
-def full(wait: int) -> "list[str]":
+def full(batch: str, step: str, custody: str) -> "list[str]":
     """The journal is full: nothing may be scanned, because it could not be saved."""
     return lines(
         "JOURNAL FULL",
-        "Do not scan: nothing",
-        "can be saved now.",
-        "Check the gateway and",
-        "its network.",
-        "%d wait" % wait,
+        heading(batch, step),
+        "DO NOT SCAN",
+        "Nothing can be saved:",
+        "check the gateway.",
+        custody,
     )
 
 
@@ -66,5 +102,5 @@ def broken(what: str, hint: str) -> "list[str]":
 
 def lines(*texts: str) -> "list[str]":
     """Exactly LINES lines of at most LINE_CHARS."""
-    kept = [text[:LINE_CHARS] for text in texts[:LINES]]
+    kept = [short(text) for text in texts[:LINES]]
     return kept + [""] * (LINES - len(kept))

@@ -10,11 +10,13 @@ import hashlib
 from agent import alarms, cbor, cose, ed25519, events, frames, orders, panel
 from agent.clock import Clock
 from agent.custody import Custody, event_of
+from agent.dialogue import OVERRIDE_MS, Dialogue
 from agent.journal import RESERVED_PAGES, Journal, JournalFull
 from agent.link import Link
 from agent.procedure import Procedure
-from agent.scanner import DEBOUNCE_MS, Scanner
+from agent.scanner import DEBOUNCE_MS, SUFFIX, Scanner, setup_fault
 from agent.sensors import Sensors
+from agent.signals import OFF, Signals
 from agent.slots import Slots
 
 TYPE_CHECKING = False
@@ -35,6 +37,7 @@ REPLAY_PER_FEED = 32  # records that a boot replays between two words to the wat
 SEED_BYTES = 32
 CONFIG_KEYS = (1, 2, 3, 4, 5, 6)  # unit, epoch, cloud public key, channels, entropy, site offset in minutes
 CONFIG_SEED = 7  # added by the unit itself
+CONFIG_SCANNER = 8  # {1 prefix, 2 suffix, 3 the byte that stands for GS}, all optional
 CONFIG_WHEN_FULL = 10  # 1: give up the oldest block instead of refusing scans
 
 
@@ -60,8 +63,11 @@ class Unit:
         self._custody = Custody(self._journal, self._slots, self._signer.kid, config[3], gives_up)
         self._sensors = Sensors(config[4])
         self._procedure = Procedure(config[6])
+        self._dialogue = Dialogue(self._procedure, self._setting("override_ms", OVERRIDE_MS))
         self._clock = Clock(self._setting("link_delay_ms", LINK_DELAY_MS))
-        self._scanner = Scanner(debounce_ms=self._setting("debounce_ms", DEBOUNCE_MS))
+        self._scanner = self._scanner_of(config.get(CONFIG_SCANNER, {}))
+        self._signals = Signals()
+        self._colour = OFF
         self._assembler = orders.Assembler()
         self._limits = alarms.Limits([], [], [])
         self._boot = 0
@@ -113,6 +119,17 @@ class Unit:
             self._slots.store("config", cbor.encode(config))
         self._slots.mend("config")
         return config
+
+    def _scanner_of(self, options: "dict[int, bytes]") -> Scanner:
+        """The scanner as the letter sets it up."""
+        try:
+            prefix, suffix, gs = options.get(1, b""), options.get(2, SUFFIX), options.get(3, b"")
+            fault = setup_fault(prefix, suffix, gs)
+        except (AttributeError, TypeError):
+            fault = "not a map of bytes"
+        if fault:
+            raise OutOfService(panel.broken("Scanner settings are", "wrong."))
+        return Scanner(suffix, self._setting("debounce_ms", DEBOUNCE_MS), prefix=prefix, gs=gs)
 
     def _begin_boot(self) -> None:
         """Journal what must precede everything else of this boot; when there is no room, try again at each turn."""
@@ -179,14 +196,18 @@ class Unit:
         heard, scanned = hal.link_read(), hal.scanner_read()
         for message in self._link.receive(heard, hal.uptime_ms()):
             self._message(message)
+        if hal.scanner_disturbed():
+            self._scanner.disturbed(hal.real_ms())
         for read in self._scanner.feed(scanned, hal.real_ms()):
             self._read(read)
         if self._boot_journaled:
             self._sample()
+            self._end_override()
             self._heartbeat()
         self._send()
         self._keep_house(quiet=not (heard or scanned or self._scanner.busy))
         self._show_when_due()
+        self._signal()
 
     def _keep_house(self, quiet: bool) -> None:
         """Say what is lost, free room, write the state down, erase ahead, read back: erases mostly in quiet moments."""
@@ -298,19 +319,31 @@ class Unit:
     # --- scans ------------------------------------------------------------------------------------------------------
 
     def _read(self, read: "Read") -> None:
+        hal = self._hal
         self._scans += 1
-        if not self._boot_journaled or self._custody.full:
+        if self._stopped:
             self._custody.lost_scans += 1
             self._show()
+            hal.buzz(self._signals.after_scan(False, hal.real_ms()))
             return
-        answer = self._procedure.read(read, self._clock.now(self._hal.uptime_ms()))
+        uptime_ms = hal.uptime_ms()
+        answer = self._dialogue.read(read, self._clock.now(uptime_ms), uptime_ms)
+        before = 0
         for kind, body, operator in answer.records:
-            self._carry_out(kind, body, operator)
+            self._carry_out(kind, body, operator, flush=before != events.OVERRIDE)  # W28: nothing comes between
+            before = kind
         self._result, self._accepted, self._resumed = answer.words, answer.accepted, False
         self._show()
+        hal.buzz(self._signals.after_scan(answer.accepted, hal.real_ms()))
+        self._signal()
 
-    def _carry_out(self, kind: int, body: "dict[int, Any]", operator: str) -> None:
-        if kind in (events.BATCH_OPEN, events.STEP, events.BATCH_CLOSE):
+    def _end_override(self) -> None:
+        """The second badge of an override did not come in time."""
+        for kind, body, _operator in self._dialogue.expire(self._hal.uptime_ms()):
+            self._try_append(kind, body)
+
+    def _carry_out(self, kind: int, body: "dict[int, Any]", operator: str, flush: bool) -> None:
+        if flush and kind in (events.BATCH_OPEN, events.STEP, events.BATCH_CLOSE, events.OVERRIDE):
             self._sample()
             self._flush_samples()  # so that a batch holds its own samples, and a step begins with fresh ones
         if kind == events.BATCH_CLOSE:
@@ -391,16 +424,38 @@ class Unit:
 
     def _show(self) -> None:
         self._panel_due_ms = self._hal.real_ms() + PANEL_REAL_MS
-        if not self._boot_journaled or self._custody.full:
-            lines = panel.full(self._custody.waiting)
+        procedure = self._procedure
+        if self._stopped:
+            lines = panel.full(procedure.batch, procedure.step, self._custody_line())
         else:
-            age_ms = self._custody.oldest_age_ms(self._hal.uptime_ms())
-            saved_next, relayed_next = self._journal.next_seq, self._link.relayed_next
-            custody = panel.custody(saved_next, relayed_next, self._custody.oldest, age_ms)
-            lines = panel.working(self._procedure, self._result, self._accepted, custody, self._resumed)
+            prompt, custody = self._dialogue.prompt(), self._custody_line()
+            lines = panel.working(procedure, prompt, self._result, self._accepted, custody, self._resumed)
         if lines != self._shown:
             self._shown = lines
             self._hal.show(lines)
+
+    @property
+    def _stopped(self) -> bool:
+        """No scan can be taken."""
+        return not self._boot_journaled or self._custody.full
+
+    def _signal(self) -> None:
+        """Light and buzzer for what is so."""
+        hal, signals = self._hal, self._signals
+        waiting = len(self._procedure.alarms.unacknowledged)
+        sound = signals.standing(waiting, self._custody.nearly_full, self._stopped, hal.real_ms())
+        if sound:
+            hal.buzz(sound)
+        colour = signals.colour(hal.real_ms())
+        if colour != self._colour:
+            self._colour = colour
+            hal.light(colour)
+
+    def _custody_line(self) -> str:
+        journal, custody = self._journal, self._custody
+        full_percent = journal.used_bytes * 100 // journal.size_bytes if custody.nearly_full else 0
+        age_ms = custody.oldest_age_ms(self._hal.uptime_ms())
+        return panel.custody(journal.next_seq, self._link.relayed_next, custody.oldest, age_ms, full_percent)
 
     def _setting(self, name: str, otherwise: int) -> int:
         return int(self._hal.settings.get(name, otherwise))

@@ -74,7 +74,8 @@ def test_alarms_wait_for_the_delay_and_clear() -> None:
 
 
 def test_panel_fits_its_display() -> None:
-    for lines in (panel.full(12345678), panel.not_enrolled(), panel.broken("x" * 50, "y" * 50), panel.lines("a" * 99)):
+    full = panel.full("b" * 32, "s" * 32, "saved")
+    for lines in (full, panel.not_enrolled(), panel.broken("x" * 50, "y" * 50), panel.lines("a" * 99)):
         assert len(lines) == panel.LINES
         assert max([len(line) for line in lines]) <= panel.LINE_CHARS
     assert panel.custody(5, 5, 5, 0) == "archived all"

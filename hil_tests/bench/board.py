@@ -11,6 +11,7 @@ length (u16), then `length` bytes. Answer: length (u16), then as many bytes. Eve
     E addr          erase one block
     S 0, slots      readings: u64 first uptime ms, u32 interval ms, u16 count; answer: i32 per slot and channel
     D 0, text       what the panel shows, lines separated by a line feed
+    L 0, text       `light=` off, green, amber or red; `buzz=` ok, refused or alarm
     B 0             boot settings, lines `key=value`
     N n             n random bytes
     H 0             nothing; a firmware that only wants to know that the board still lives
@@ -129,6 +130,8 @@ class Board:
         self.misuse: str | None = None  # the first thing that the firmware did wrong to its flash
         self._speed = speed
         self._power_lost = power_lost
+        self.light = "off"
+        self.sounds: list[str] = []  # what the buzzer has said since power-on
         self._panel: list[str] = []
         self._made_s = time.monotonic()
         self._powered_s = self._made_s
@@ -165,6 +168,7 @@ class Board:
             self._bus = self._unit_link = self._unit_scanner = None
             self._asked.clear()
             self._panel = []
+            self.light, self.sounds = "off", []
             self._wake()
 
     def close(self) -> None:
@@ -324,6 +328,13 @@ class Board:
                 return self._readings(*SLOTS.unpack(content))
             case b"D":
                 self._panel = content.decode("utf-8", "replace").split("\n")
+                return b"k"
+            case b"L":
+                what, _equals, value = content.decode().partition("=")
+                if what == "light":
+                    self.light = value
+                else:
+                    self.sounds.append(value)
                 return b"k"
             case b"B":
                 return "\n".join(f"{key}={value}" for key, value in self.settings.items()).encode()

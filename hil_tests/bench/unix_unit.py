@@ -29,6 +29,7 @@ SLOTS_BYTES = 4 * 2 * BLOCK_BYTES  # firmware/README.md: the slots come first, t
 JOURNAL_BYTES = 1280 * 1024
 RESEND_REAL_MS = 400  # waiting times of the link that must stay short on the wall, whatever the speed
 LINK_DELAY_REAL_MS = 250  # how late a time frame may be on a busy host
+OVERRIDE_REAL_MS = 20_000  # for hands on a busy host
 STOP_TIMEOUT_S = 5.0
 
 
@@ -259,6 +260,7 @@ def _settings(speed: float, journal_bytes: int) -> dict[str, str]:
         "resend_ms": scaled(RESEND_REAL_MS),
         "status_ms": scaled(2000),
         "link_delay_ms": scaled(LINK_DELAY_REAL_MS),
+        "override_ms": str(max(60_000, int(OVERRIDE_REAL_MS * speed))),
     }
 
 

@@ -165,21 +165,79 @@ def test_what_is_wrong_is_refused_in_words_and_recorded(unit: UnixUnit, peer: Pe
     scan(unit, plain("CT/BATCH/OPEN"), "Scan your BADGE")
     open_batch(unit, peer)
     scan(unit, cartridge("C0001"), "! No step is open:")
-    scan(unit, plain("CT/STEP/START/wash"), "! Out of order. Next:", "load")
+    scan(unit, plain("CT/STEP/START/wash"), "! WRONG STEP. Next:", "load")
     scan(unit, plain("CT/STEP/START/load"), "Step started")
     scan(unit, label(BUFFER_GTIN, "1727123110WB-7"), "! WRONG ITEM. Need:", "Donor bag")
     scan(unit, plain("=A99991234567800"), "OK Donor bag")
     scan(unit, cartridge("C0009", "251231"), "! EXPIRED 251231:")
-    scan(unit, label(CARTRIDGE_GTIN, "17271231"), "! No serial on label:")
-    scan(unit, label(CARTRIDGE_GTIN, "21C000117271231"), "! Label refused:")  # the separator after the serial is lost
+    scan(unit, label(CARTRIDGE_GTIN, "17271231"), "! No serial in code:")
+    scan(unit, label(CARTRIDGE_GTIN, "21C000117271231"), "! Separator missing")  # after the serial
     scan(unit, plain("CT/STEP/DONE"), "! Not scanned yet:")
     scan(unit, cartridge("C0001"), "OK Cartridge")
-    scan(unit, plain("CT/BATCH/CLOSE"), "! Finish first: step")
+    scan(unit, plain("CT/BATCH/CLOSE"), "! Finish this step:")
     assert refusals(unit) == [
-        ("", "no_operator"), ("", "no_operator"), ("", "not_asked"), ("", "not_asked"), ("donor", "wrong_item"),
+        ("", "no_operator"), ("", "no_operator"), ("", "not_asked"), ("", "wrong_step"), ("donor", "identity_mismatch"),
         ("cartridge", "expired"), ("cartridge", "missing_field"), ("cartridge", "ambiguous"),
         ("cartridge", "not_asked"), ("", "not_asked"),
     ]  # fmt: skip
+
+
+def test_two_people_override_what_the_unit_refused(unit: UnixUnit, peer: Peer) -> None:
+    open_batch(unit, peer)
+    unit.unplug_link()  # everything works from the stored order
+    scan(unit, plain("CT/STEP/START/wash"), "! WRONG STEP. Next:")
+    scan(unit, plain("CT/OVERRIDE/buffer first"), "Override:", "buffer first", "Second badge:", "> ANOTHER person")
+    scan(unit, plain("CT/BADGE/OP-1"), "! Same badge: ANOTHER", "Second badge:")
+    scan(unit, plain("CT/BADGE/OP-2"), "Override recorded:", f"{BATCH} wash")
+    scan(unit, label(BUFFER_GTIN, "1725123110WB-7"), "! EXPIRED 251231:")
+    scan(unit, plain("CT/OVERRIDE/stability extended"), "Second badge:")
+    scan(unit, plain("CT/BADGE/OP-2"), "Override recorded:", "Scan STEP DONE")
+    scan(unit, plain("CT/STEP/DONE"), "Step done")
+    scan(unit, plain("CT/STEP/START/load"), "Step started")
+    scan(unit, plain("=A99991234567900"), "! IDENTITY MISMATCH:", "STOP, call supervisor")
+    scan(unit, plain("CT/OVERRIDE/looks like it"), "! IDENTITY: nobody", "overrides a mismatch")
+    records = assert_contiguous(unit)
+    overrides = [record for record in records if isinstance(record.body, wire.Override)]
+    assert [(record.operator, record.body.subject, record.body.second) for record in overrides] == [  # type: ignore[union-attr]
+        ("OP-1", "wash", "OP-2"), ("OP-1", "buffer", "OP-2"),
+    ]  # fmt: skip
+    for record in overrides:
+        assert isinstance(record.body, wire.Override)
+        scans = [other for other in records[: record.seq] if isinstance(other.body, wire.Scan)]
+        assert scans[-1].seq == record.body.refused
+        assert scans[-1].body.verdict == ScanVerdict.REFUSED  # type: ignore[union-attr]
+    started = records[overrides[0].seq + 1].body
+    assert started == wire.Step("wash", StepAction.START, "buffer first")  # the very next record
+
+
+def test_a_power_cut_ends_an_override_that_was_only_begun(unit: UnixUnit, peer: Peer) -> None:
+    open_batch(unit, peer)
+    scan(unit, plain("CT/STEP/START/wash"), "! WRONG STEP. Next:")
+    scan(unit, plain("CT/OVERRIDE/buffer first"), "Second badge:")
+    unit.power_cut()
+    unit.power_on()
+    unit.wait_panel("Restarted: resumed")
+    unit.wait_panel("Scan STEP START")
+    scan(unit, plain("CT/BADGE/OP-2"), "Welcome OP-2")  # a badge is a badge again
+    scan(unit, plain("CT/OVERRIDE/buffer first"), "! Nothing to override")
+    assert not any(isinstance(record.body, wire.Override) for record in assert_contiguous(unit))
+
+
+def test_a_cartridge_of_an_earlier_batch_is_refused_after_power_cuts(unit: UnixUnit, peer: Peer) -> None:
+    for number, words in ((1, "OK Cartridge"), (2, "! Used in old batch:")):
+        peer.order(order(peer.kid, number=number, batch=f"B-{number}"))
+        if number == 1:
+            scan(unit, plain("CT/BADGE/OP-1"), "Welcome OP-1")
+        unit.wait_panel(f"> B-{number}")
+        scan(unit, plain("CT/BATCH/OPEN"), "Batch open")
+        scan(unit, plain("CT/STEP/START/load"), "Step started")
+        scan(unit, plain("=A99991234567800"), "OK Donor bag")
+        scan(unit, cartridge("C0001"), words)
+        scan(unit, plain("CT/BATCH/ABORT/trial"), "Batch aborted")
+        unit.power_cut()
+        unit.power_on()
+        unit.wait_panel("Restarted")
+        peer.wait(lambda: len(peer.hellos) > 1, "the hello after the power cut")
 
 
 def test_a_forged_or_foreign_order_is_not_taken(unit: UnixUnit, peer: Peer) -> None:

@@ -166,6 +166,18 @@ class Hal:
         """Put lines on the panel."""
         self._bus.ask(b"D", 0, "\n".join(lines).encode())
 
+    def light(self, colour: str) -> None:
+        """Switch the status light to off, green, amber or red."""
+        self._bus.ask(b"L", 0, b"light=" + colour.encode())
+
+    def buzz(self, sound: str) -> None:
+        """Begin a sound of signals.SOUNDS."""
+        self._bus.ask(b"L", 0, b"buzz=" + sound.encode())
+
+    def scanner_disturbed(self) -> bool:
+        """Whether bytes of the scanner may have been lost since the last call: this board's flash stops nothing."""
+        return False
+
     def feed_watchdog(self) -> None:
         """Say that the firmware lives; this board has no watchdog."""
 

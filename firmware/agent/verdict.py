@@ -1,0 +1,40 @@
+"""What a read leads to: an answer with its records and words, or a refusal and whether two people may overrule it.
+
+Shared by commands.py, scans.py and dialogue.py; decides nothing. Words: panel.py shows them after "! " when refused, so
+the first line of a refusal has 19 characters and the second 21; ids and names may be longer, panel.py shortens them.
+"""
+
+ACCEPT_ITEM, START_STEP, FINISH_STEP = 1, 2, 3  # actions of an override (SPEC section 5, type 15)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    Event = tuple[int, dict[int, Any], str]  # type, body, operator
+
+
+class Answer:
+    """Records to write, whether it did what was meant, and words for the panel."""
+
+    def __init__(self, accepted: bool, words: "list[str]", records: "list[Event]") -> None:
+        self.accepted = accepted
+        self.words = words
+        self.records = records
+
+
+class Refusal(Exception):  # noqa: N818  a state of things, and no mistake of the program
+    """A command or scan that is not possible now: reason is a SPEC word, words say what to do.
+
+    asked: the item that it is about, "" for none. action: what an override of it would do, 0 when there is none;
+    subject: the item or step of that action.
+    """
+
+    def __init__(
+        self, reason: str, first: str, second: str = "", asked: str = "", action: int = 0, subject: str = ""
+    ) -> None:
+        super().__init__(first)
+        self.reason = reason
+        self.words = [first, second]
+        self.asked = asked
+        self.action = action
+        self.subject = subject
