@@ -104,20 +104,21 @@ class _ItemShape(MapShape[OrderItem]):
         if item.scheme is not None and item.code is not None:
             if item.gtin:
                 raise wrong_shape("an item has a gtin or a scheme, not both (W45)")
-            _check_code(item.scheme, item.code)
+            if problem := code_problem(item.scheme, item.code):
+                raise wrong_shape(f"code: {problem} (W45)")
         return item
 
 
-def _check_code(scheme: Scheme, code: str) -> None:
+def code_problem(scheme: Scheme, code: str) -> str | None:
+    """Why an item's code is none of that scheme, in words; None when it is one (W45)."""
     if scheme is Scheme.PATTERN:
         try:
             compile_pattern(code)
         except PatternError as error:
-            raise wrong_shape(f"code: {error} (W45)") from None
-    else:
-        fits, words = _CODES[scheme]
-        if not fits.fullmatch(code):
-            raise wrong_shape(f"code: needs {words} (W45)")
+            return str(error)
+        return None
+    fits, words = _CODES[scheme]
+    return None if fits.fullmatch(code) else f"needs {words}"
 
 
 _STEP = MapShape(OrderStep, Field(1, "step", NAME), Field(2, "name", _TITLE), Field(3, "items", array(NAME, 0, 12)))

@@ -76,11 +76,11 @@ class SerialUse(models.Model):
     """A single-use serial number accepted in a batch, as its report found it: how another batch's use is noticed."""
 
     batch = models.ForeignKey(Batch, on_delete=models.CASCADE, related_name="serials")
-    gtin = models.CharField(max_length=14)
+    article = models.CharField(max_length=96)  # domain.recipe.Item.article
     serial = models.CharField(max_length=400)  # a scan's longest text
 
     class Meta:
-        constraints = (models.UniqueConstraint(fields=["gtin", "serial", "batch"], name="serial_once_per_batch"),)
+        constraints = (models.UniqueConstraint(fields=["article", "serial", "batch"], name="serial_once_per_batch"),)
 
     def __str__(self) -> str:
-        return f"{self.gtin} {self.serial}"
+        return f"{self.article} {self.serial}"

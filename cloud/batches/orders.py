@@ -11,7 +11,8 @@ from django.db import transaction
 from django.db.models import Max
 
 from cloud.batches.models import Batch, Recipe
-from cloud.domain.recipe import RecipeError, parse_recipe
+from cloud.domain.recipe import RecipeError
+from cloud.domain.recipe_file import parse_recipe
 from cloud.errors import RefusalError
 from cloud.ledger.models import LedgerRecord, Unit, UnitKey
 from wire import BatchOpen, RecordType, WireError, decode_record, sign_order

@@ -17,7 +17,7 @@ from cloud.batches.models import Batch, BatchReport
 from cloud.batches.records import Range, entries_at, entries_of, filled_gaps, range_of, records_of, refused_copies
 from cloud.domain.fold import BatchFold
 from cloud.domain.plan import BatchPlan, LedgerEntry, RefusedCopy, SerialUse
-from cloud.domain.recipe import parse_recipe
+from cloud.domain.recipe_file import parse_recipe
 from cloud.domain.report import RULES_VERSION, Report
 from cloud.ingest.commit import Arrived, Committed, Refused
 from cloud.ledger.models import UnitKey
@@ -118,9 +118,11 @@ class _Followed:
 
     def _serials_elsewhere(self) -> list[SerialUse]:
         own = [use.serial for use in self._fold.serials()]
-        gtins = {(use.gtin, use.serial) for use in self._fold.serials()}
+        used = {(use.article, use.serial) for use in self._fold.serials()}
         rows = models.SerialUse.objects.filter(serial__in=own).exclude(batch=self.batch).select_related("batch")
-        return [SerialUse(row.gtin, row.serial, row.batch.batch) for row in rows if (row.gtin, row.serial) in gtins]
+        return [
+            SerialUse(row.article, row.serial, row.batch.batch) for row in rows if (row.article, row.serial) in used
+        ]
 
     def store(self, now_ms: int) -> None:
         """Make the report and keep it when it says something new."""
@@ -156,7 +158,10 @@ class _Followed:
     def _keep_serials(self) -> None:
         """Grows only: a serial once accepted stays used, whatever is found out about its batch later."""
         models.SerialUse.objects.bulk_create(
-            [models.SerialUse(batch=self.batch, gtin=use.gtin, serial=use.serial) for use in self._fold.serials()],
+            [
+                models.SerialUse(batch=self.batch, article=use.article, serial=use.serial)
+                for use in self._fold.serials()
+            ],
             ignore_conflicts=True,
         )
 

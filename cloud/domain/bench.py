@@ -20,7 +20,8 @@ from nacl.signing import SigningKey, VerifyKey
 
 from cloud.domain.fold import BatchFold
 from cloud.domain.plan import BatchPlan, LedgerEntry
-from cloud.domain.recipe import Recipe, parse_recipe
+from cloud.domain.recipe import Recipe
+from cloud.domain.recipe_file import parse_recipe
 from wire import (
     BatchClose,
     BatchOpen,

@@ -7,11 +7,12 @@ what is an exception.
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from typing import Self
 
 from cloud.domain.codes import CODES
 from cloud.domain.plan import BatchPlan
-from cloud.domain.report import MINOR, OPEN, ExceptionItem, RuleCount
+from cloud.domain.report import MINOR, OPEN, RESOLVED, ExceptionItem, RuleCount
 
 
 class Snapshot:
@@ -60,13 +61,34 @@ class Findings(Snapshot):
         step: str | None = None,
         state: str = OPEN,
         evidence: tuple[str, ...] = (),
-    ) -> None:
-        """Add an exception. seqs: positions of the batch's stream that show it, equal neighbours once; evidence: other
-        references.
+    ) -> ExceptionItem:
+        """Add an exception, and return it. seqs: positions of the batch's stream that show it, equal neighbours once;
+        evidence: other references.
         """
         severity = MINOR if softened else self._recipe.severity(code)
         shown = tuple(self.reference(seq) for seq in dict.fromkeys(seqs)) + evidence
-        self.items.append(ExceptionItem(code, severity, CODES[code].verdict, message, shown, state, step))
+        item = ExceptionItem(code, severity, CODES[code].verdict, message, shown, state, step)
+        self.items.append(item)
+        return item
+
+    def drop(self, item: ExceptionItem) -> None:
+        """Take back an exception that another one tells as well."""
+        self.items.remove(item)
+
+    def harden(self, softened: ExceptionItem, told: ExceptionItem, words: str, evidence: str) -> None:
+        """What the unit had stopped was used after all: its exception gets the code's full severity, and told's words
+        with these behind them.
+        """
+        severity = self._recipe.severity(softened.code)
+        shown = tuple(dict.fromkeys((*softened.evidence, *told.evidence, evidence)))
+        hardened = replace(told, severity=severity, message=f"{told.message} {words}", evidence=shown, state=OPEN)
+        self.items[self.items.index(softened)] = hardened
+
+    def resolve(self, item: ExceptionItem, words: str, seq: int) -> None:
+        """The record at seq put it right; the exception stays, and spoils no verdict."""
+        shown = (*item.evidence, self.reference(seq))
+        resolved = replace(item, message=f"{item.message} {words}", evidence=shown, state=RESOLVED)
+        self.items[self.items.index(item)] = resolved
 
     def rule_counts(self) -> dict[str, RuleCount]:
         """By code, for every code of the catalogue: a rule that never applied says so with zero."""

@@ -226,7 +226,8 @@ class BatchFold:
         run.transport.conclude(findings)
         run.note_loose_ends(findings)
         run.procedure.conclude(run.outcome is Outcome.COMPLETED, closed_at, provisional, findings)
-        quantities = run.materials.conclude(known_serials, closed_at, provisional, findings)
+        run.materials.conclude(known_serials, findings)
+        quantities = run.balance.conclude(closed_at, provisional, findings)
         excursions = run.sensors.conclude(run.times, provisional, findings)
         if not run.ended:
             _note_silence(run, now_ms, plan.recipe.heartbeat_ms, findings)

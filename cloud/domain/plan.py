@@ -70,6 +70,6 @@ class SerialUse:
     batches.
     """
 
-    gtin: str
+    article: str  # recipe.Item.article
     serial: str
     batch: str

@@ -10,9 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from cloud.domain.findings import Findings, Snapshot
+from cloud.domain.overrides import Overruling
 from cloud.domain.plan import BatchPlan
 from cloud.domain.recipe import Step as RecipeStep
-from cloud.domain.report import StepFact
+from cloud.domain.report import OverrideFact, StepFact
 from cloud.domain.times import Moment, UnitTimes
 from cloud.domain.words import duration, listed
 from wire import Record, Step, StepAction
@@ -32,6 +33,7 @@ class StepRun:
     operator: str | None = None
     reason: str | None = None
     scanned: frozenset[str] = frozenset()
+    overruled: tuple[OverrideFact, ...] = ()
 
     @property
     def running(self) -> bool:
@@ -65,8 +67,11 @@ class Procedure(Snapshot):
         """An accepted scan of item fulfils what this run asked for."""
         self.runs[self.runs.index(run)] = replace(run, scanned=run.scanned | {item})
 
-    def take(self, record: Record, body: Step, times: UnitTimes, findings: Findings) -> None:
-        """The next step record in stream order."""
+    def take(
+        self, record: Record, body: Step, times: UnitTimes, findings: Findings, overruling: Overruling | None = None
+    ) -> None:
+        """The next step record in stream order. overruling: the override that announced it."""
+        force = _Force.of(record, body, overruling)
         step = self._recipe.step(body.step)
         if not findings.check("recipe_version_mismatch", step is not None):
             message = f"The unit recorded a step '{body.step}' that the recipe does not have."
@@ -75,11 +80,11 @@ class Procedure(Snapshot):
             message = f"Step {self._name(body.step)} was recorded with nobody signed in."
             findings.note("operator_not_qualified", message, record.seq, step=body.step)
         if body.action in (StepAction.START, StepAction.REPEAT):
-            self._start(record, body, times, findings)
+            self._start(record, body, times, findings, force)
         elif body.action is StepAction.SKIP:
             self._skip(record, body, findings)
         else:
-            self._end(record, body, times, findings)
+            self._end(record, body, times, findings, force)
 
     def conclude(self, completed: bool, close_seq: int | None, provisional: str, findings: Findings) -> None:
         """What only the end shows. completed: the batch was closed as completed; provisional: added where a hole may
@@ -97,7 +102,7 @@ class Procedure(Snapshot):
                 findings.check("missing_step", False)
                 message = f"Step {self._name(run.step)} was started but never finished{provisional}."
                 findings.note("missing_step", message, run.start_seq, close_seq, step=run.step)
-                self._check_scans(run, close_seq, provisional, findings)
+                self._check_scans(run, (close_seq,), provisional, findings)
 
     def facts(self, times: UnitTimes, findings: Findings) -> tuple[StepFact, ...]:
         """Every run in stream order, then the steps that have not run."""
@@ -105,7 +110,7 @@ class Procedure(Snapshot):
         pending = [step for step in self._recipe.steps if step.step not in seen]
         return tuple(self._fact(run, times, findings) for run in self.runs) + tuple(map(self._pending, pending))
 
-    def _start(self, record: Record, body: Step, times: UnitTimes, findings: Findings) -> None:
+    def _start(self, record: Record, body: Step, times: UnitTimes, findings: Findings, force: _Force) -> None:
         earlier = [run for run in self.runs if run.step == body.step]
         repeated = bool(earlier) or body.action is StepAction.REPEAT
         if not findings.check("step_repeated", not repeated):
@@ -114,17 +119,16 @@ class Procedure(Snapshot):
                 "step_repeated", message, *(run.start_seq for run in earlier[-1:]), record.seq, step=body.step
             )
         else:
-            self._check_order(record, body, findings)
+            self._check_order(body, findings, force)
             self._check_hold(record, body, times, findings)
         for run in earlier:
             if run.running:  # its repetition replaces it
                 self._replace(run, replace(run, state="aborted", end=moment_of(record), end_seq=record.seq))
-        self._check_forced(record, body, findings)
-        number = len(earlier) + 1
-        start = moment_of(record)
-        self.runs.append(
-            StepRun(body.step, number, "running", start, record.seq, operator=record.operator, reason=body.reason)
-        )
+        self._check_forced(record, body, findings, force)
+        number, start = len(earlier) + 1, moment_of(record)
+        reason = force.reason or body.reason
+        run = StepRun(body.step, number, "running", start, record.seq, operator=record.operator, reason=reason)
+        self.runs.append(replace(run, overruled=force.facts))
 
     def _skip(self, record: Record, body: Step, findings: Findings) -> None:
         findings.check("missing_step", False)
@@ -136,7 +140,7 @@ class Procedure(Snapshot):
             StepRun(body.step, number, "skipped", at, record.seq, at, record.seq, record.operator, body.reason)
         )
 
-    def _end(self, record: Record, body: Step, times: UnitTimes, findings: Findings) -> None:
+    def _end(self, record: Record, body: Step, times: UnitTimes, findings: Findings, force: _Force) -> None:
         run = next((run for run in reversed(self.runs) if run.step == body.step and run.running), None)
         aborted = body.action is StepAction.ABORT
         if aborted:
@@ -149,15 +153,16 @@ class Procedure(Snapshot):
             at = moment_of(record)
             run = StepRun(body.step, 1, "running", at, record.seq, operator=record.operator)
             self.runs.append(run)
-        state, reason = "aborted" if aborted else "done", body.reason or run.reason
+        state, reason = "aborted" if aborted else "done", force.reason or body.reason or run.reason
         ended = replace(run, state=state, end=moment_of(record), end_seq=record.seq, reason=reason)
+        ended = replace(ended, overruled=run.overruled + force.facts)
         self._replace(run, ended)
         if not aborted:
-            self._check_scans(run, record.seq, _forced(body.reason), findings)
-            self._check_forced(record, body, findings)
+            self._check_scans(run, (*force.evidence, record.seq), force.finished, findings)
+            self._check_forced(record, body, findings, force)
         self._check_duration(ended, times, findings)
 
-    def _check_order(self, record: Record, body: Step, findings: Findings) -> None:
+    def _check_order(self, body: Step, findings: Findings, force: _Force) -> None:
         place = self._order.get(body.step)
         if place is None:
             return
@@ -165,29 +170,24 @@ class Procedure(Snapshot):
         waiting = [step for step in self._recipe.steps[:place] if step.step not in over]
         if not findings.check("step_out_of_order", not waiting):
             earlier = listed([self._name(step.step) for step in waiting])
-            message = (
-                f"Step {self._name(body.step)} was started before {earlier} had been finished{_because(body.reason)}."
-            )
-            findings.note("step_out_of_order", message, record.seq, step=body.step)
+            message = f"Step {self._name(body.step)} was started before {earlier} had been finished{force.because}."
+            findings.note("step_out_of_order", message, *force.evidence, step=body.step)
 
-    def _check_forced(self, record: Record, body: Step, findings: Findings) -> None:
-        forced = body.reason is not None and body.action in (StepAction.START, StepAction.DONE)
-        if not findings.check("forced_step", not forced):
+    def _check_forced(self, record: Record, body: Step, findings: Findings, force: _Force) -> None:
+        if not findings.check("forced_step", not force.because):
             what = "start" if body.action is StepAction.START else "end"
             who = record.operator or "Somebody not signed in"
-            message = (
-                f"{who} forced the {what} of step {self._name(body.step)} against the unit{_because(body.reason)}."
-            )
-            findings.note("forced_step", message, record.seq, step=body.step)
+            message = f"{who} forced the {what} of step {self._name(body.step)} against the unit{force.because}."
+            findings.note("forced_step", message, *force.evidence, step=body.step)
 
-    def _check_scans(self, run: StepRun, seq: int, words: str, findings: Findings) -> None:
+    def _check_scans(self, run: StepRun, seqs: tuple[int, ...], words: str, findings: Findings) -> None:
         step = self._recipe.step(run.step)
         for item in step.items if step else ():
             if not findings.check("missing_scan", item in run.scanned):
                 known = self._recipe.item(item)
                 name = known.name if known else item
                 message = f"{name} was not scanned in step {self._name(run.step)}{words}."
-                findings.note("missing_scan", message, run.start_seq, seq, step=run.step)
+                findings.note("missing_scan", message, run.start_seq, *seqs, step=run.step)
 
     def _check_duration(self, run: StepRun, times: UnitTimes, findings: Findings) -> None:
         step = self._recipe.step(run.step)
@@ -233,12 +233,37 @@ class Procedure(Snapshot):
             expected,
             () if run.state == "skipped" else tuple(item for item in expected if item not in run.scanned),
             tuple(findings.reference(seq) for seq in seqs if seq is not None),
+            run.overruled,
         )
 
     def _pending(self, step: RecipeStep) -> StepFact:
         order = self._order[step.step] + 1
         nothing = (None, None, None, None, None)
         return StepFact(step.step, step.name, order, 0, "pending", *nothing, step.items, step.items, ())
+
+
+@dataclass(frozen=True)
+class _Force:
+    """Whether, by whom and why a start or an end was forced. because: goes on from a sentence; "" when it was not."""
+
+    reason: str | None
+    because: str
+    evidence: tuple[int, ...]  # the refused command, the override, the step
+    facts: tuple[OverrideFact, ...]
+
+    @classmethod
+    def of(cls, record: Record, body: Step, overruling: Overruling | None) -> _Force:
+        if overruling is not None:
+            fact = overruling.fact
+            because = f'; overruled by {fact.first}, with {fact.second} as second person, reason given: "{fact.reason}"'
+            return cls(fact.reason, because, (*overruling.evidence, record.seq), (fact,))
+        forced = body.action in (StepAction.START, StepAction.DONE)
+        return cls(None, _because(body.reason) if forced else "", (record.seq,), ())
+
+    @property
+    def finished(self) -> str:
+        """Goes on from a sentence about the end of a step."""
+        return f"; the step was finished by force{self.because.replace(';', ',', 1)}" if self.because else ""
 
 
 @dataclass(frozen=True)
@@ -269,7 +294,3 @@ def _check_time(span: _Span, step: str, limit_ms: int, times: UnitTimes, finding
 
 def _because(reason: str | None) -> str:
     return f'; reason given: "{reason}"' if reason else ""
-
-
-def _forced(reason: str | None) -> str:
-    return f'; the step was finished by force, reason given: "{reason}"' if reason else ""

@@ -17,7 +17,7 @@ from functools import cache
 from types import UnionType
 from typing import Any
 
-RULES_VERSION = "1"  # named in every report; grows with every change that can alter a report (R70)
+RULES_VERSION = "2"  # named in every report; grows with every change that can alter a report (R70)
 
 CRITICAL, MAJOR, MINOR = "critical", "major", "minor"
 SEVERITIES = (CRITICAL, MAJOR, MINOR)  # worst first
@@ -49,6 +49,16 @@ class ExceptionItem:
 
 
 @dataclass(frozen=True)
+class OverrideFact:
+    """Two people who overruled the unit: the one signed in, the second one, and why."""
+
+    evidence: str
+    first: str
+    second: str
+    reason: str
+
+
+@dataclass(frozen=True)
 class StepFact:
     """One run of a step, or a step of the recipe that has not run. state: pending, running, done, skipped, aborted."""
 
@@ -65,6 +75,7 @@ class StepFact:
     expected: tuple[str, ...]  # item ids the recipe asks for in this step
     missing: tuple[str, ...]  # those of them without an accepted scan (so far, while the step runs)
     evidence: tuple[str, ...]
+    overruled: tuple[OverrideFact, ...] = ()  # its start, its end
 
 
 @dataclass(frozen=True)
@@ -80,15 +91,17 @@ class ScanFact:
     text: str  # the raw bytes as text; what is not printable ASCII is written <1D>
     aim: str
     gtin: str | None
+    article: str | None  # what it is in words, where that is no gtin: "HIBC A99912345670"
     lot: str | None
     serial: str | None
-    expiry: str | None  # ISO date
+    expiry: str | None  # ISO date, and the time of day where the label states one
     accepted: bool  # the unit's verdict
     reason: str | None  # the unit's reason for refusing
     manual: bool
     repeats: int
     operator: str | None
     findings: tuple[str, ...]  # exception codes that this scan gave rise to
+    overruled: OverrideFact | None = None  # its refusal
 
 
 @dataclass(frozen=True)
@@ -141,6 +154,9 @@ class ChannelFact:
     certificate: str | None
     due_ms: int | None
     evidence: str  # the channels record in force
+    sensor: str | None = None  # type and serial number
+    calibrated_ms: int | None = None
+    offset: str | None = None  # the adjustment that every value contains
 
 
 @dataclass(frozen=True)
@@ -321,8 +337,8 @@ def _built(kind: Any, plain: Any) -> Any:
         if unknown := plain.keys() - names:
             raise TypeError(f"{kind} has no {sorted(unknown)}: was this report written by another version?")
         return kind(**{name: _built(hints[name], plain[name]) for name in names})
-    if isinstance(kind, UnionType):  # "X | None": X is a plain type here
-        return plain
+    if isinstance(kind, UnionType):  # "X | None"
+        return plain if plain is None else _built(typing.get_args(kind)[0], plain)
     arguments = typing.get_args(kind)
     if typing.get_origin(kind) is tuple:
         each = [arguments[0]] * len(plain) if arguments[-1] is ... else list(arguments)

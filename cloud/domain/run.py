@@ -9,8 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from cloud.domain.balance import Balance
 from cloud.domain.findings import Findings, Snapshot
 from cloud.domain.materials import Materials
+from cloud.domain.overrides import Overrides
 from cloud.domain.plan import BatchPlan, LedgerEntry
 from cloud.domain.procedure import Procedure, moment_of
 from cloud.domain.sensors import Sensors
@@ -26,6 +28,8 @@ from wire import (
     Comment,
     Loss,
     Outcome,
+    Override,
+    OverrideAction,
     Quantity,
     Record,
     RecordType,
@@ -59,6 +63,8 @@ class BatchRun(Snapshot):
         self.transport = Transport(plan)
         self.procedure = Procedure(plan)
         self.materials = Materials(plan)
+        self.balance = Balance(plan)
+        self.overrides = Overrides(plan)
         self.sensors = Sensors(plan, definition)
         self._alarms: dict[str, tuple[int, str]] = {}  # code: where raised, its text
         self._strangers: list[tuple[int, int, str]] = []  # records inside that name another batch
@@ -82,6 +88,7 @@ class BatchRun(Snapshot):
             self.holes.append((self.last_seq + 1, record.seq - 1))
             self._named_since_hole = False
             self.transport.hole()
+            self.overrides.hole()
             self.last_seq = record.seq - 1
         if self._is_beyond(record):
             return
@@ -111,15 +118,18 @@ class BatchRun(Snapshot):
 
     def _dispatch(self, entry: LedgerEntry) -> None:
         record, body, findings = entry.record, entry.record.body, self.findings
+        overruling = self.overrides.claim(record, findings)
         if isinstance(body, Samples):
             self.sensors.samples(record, body, findings)
         elif isinstance(body, Scan):
-            self.materials.scan(entry, body, self.procedure, findings)
+            self.overrides.scanned(record.seq, self.materials.scan(entry, body, self.procedure, findings))
+        elif isinstance(body, Override):
+            self._overrule(record, body)
         elif isinstance(body, Step):
-            self.procedure.take(record, body, self.times, findings)
+            self.procedure.take(record, body, self.times, findings, overruling)
             self.sensors.steps(moment_of(record), record.seq, self.procedure.active_steps())
         elif isinstance(body, Quantity):
-            self.materials.quantity(record.seq, body, findings)
+            self.balance.quantity(record.seq, body, findings)
         elif isinstance(body, BatchOpen):
             self._open(record, body)
         elif isinstance(body, BatchClose):
@@ -134,6 +144,11 @@ class BatchRun(Snapshot):
             text = f" ({body.text})" if body.text else ""
             message = f"The unit could not record {body.count} times: {body.what}{text}."
             findings.note("record_lost", message, record.seq)
+
+    def _overrule(self, record: Record, body: Override) -> None:
+        overruling = self.overrides.take(record, body, self.findings)
+        if overruling is not None and body.action is OverrideAction.ACCEPT_ITEM:
+            self.materials.overrule(overruling, self.procedure, self.findings)
 
     def _open(self, record: Record, body: BatchOpen) -> None:
         findings, plan, recipe = self.findings, self._plan, self._plan.recipe

@@ -119,11 +119,16 @@ class Sensors(Snapshot):
                 seen.channel.unit,
                 seen.samples,
                 seen.faulty,
-                None if seen.minimum is None else decimal_text(scaled(seen.minimum, seen.channel.exponent)),
-                None if seen.maximum is None else decimal_text(scaled(seen.maximum, seen.channel.exponent)),
+                _text(seen.minimum, seen.channel),
+                _text(seen.maximum, seen.channel),
                 seen.channel.certificate,
                 seen.channel.due_ms,
                 findings.reference(seen.defined_by),
+                seen.channel.sensor,
+                seen.channel.calibrated_ms,
+                None
+                if seen.channel.offset is None
+                else decimal_text(scaled(seen.channel.offset, seen.channel.exponent)),
             )
             for seen in sorted(
                 self._summaries, key=lambda seen: (seen.channel.name, seen.channel.unit, seen.channel.exponent)
@@ -239,6 +244,10 @@ def _note_faults(watch: ParameterWatch, times: UnitTimes, findings: Findings) ->
         )
         softened = span_ms <= watch.parameter.max_gap_ms
         findings.note("sensor_fault", message, run.first, run.last, softened=softened, step=run.step or None)
+
+
+def _text(number: int | None, channel: Channel) -> str | None:
+    return None if number is None else decimal_text(scaled(number, channel.exponent))
 
 
 def _runs(marked: Iterable[tuple[int, int]]) -> list[tuple[int, int, int]]:

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field, replace
 
 from cloud.domain.fold import BatchFold
 from cloud.domain.plan import BatchPlan, GapHistory, LedgerEntry, SerialUse
-from cloud.domain.recipe import Recipe, parse_recipe
+from cloud.domain.recipe import Recipe
+from cloud.domain.recipe_file import parse_recipe
 from cloud.domain.report import ExceptionItem, Report
 from wire import (
     BatchClose,

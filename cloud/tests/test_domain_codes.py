@@ -6,7 +6,8 @@ import pytest
 
 from cloud.domain.codes import CODES, FLOORED
 from cloud.domain.plan import BatchPlan, GapHistory, RefusedCopy, SerialUse
-from cloud.domain.recipe import parse_recipe, unplanned_recipe
+from cloud.domain.recipe import unplanned_recipe
+from cloud.domain.recipe_file import parse_recipe
 from cloud.domain.report import MAJOR, MINOR, OPEN, RESOLVED, Report
 from cloud.tests.domain_batch import (
     BATCH,
@@ -611,17 +612,20 @@ def test_duplicate_serial_within_the_batch() -> None:
 
 
 def test_duplicate_serial_across_batches() -> None:
-    known = [SerialUse("09520000010010", "SN-1", "B-2026-0009"), SerialUse("09520000010010", "SN-1", BATCH)]
+    known = [
+        SerialUse("article 09520000010010", "SN-1", "B-2026-0009"),
+        SerialUse("article 09520000010010", "SN-1", BATCH),
+    ]
     report = report_of(good_batch(), known=known)
     assert "batch B-2026-0009 used it too" in only(report, "duplicate_serial", step="prime")
-    other = [SerialUse("09520000010010", "SN-2", "B-2026-0009")]
+    other = [SerialUse("article 09520000010010", "SN-2", "B-2026-0009")]
     assert report_of(good_batch(), known=other).exceptions == ()
 
 
 def test_a_batch_names_its_serials_for_the_others() -> None:
     fold = fold_of(good_batch().records)
     fold.report(LATER_MS)
-    assert fold.serials() == (SerialUse("09520000010010", "SN-1", BATCH),)
+    assert fold.serials() == (SerialUse("article 09520000010010", "SN-1", BATCH),)
 
 
 def test_expired_material() -> None:

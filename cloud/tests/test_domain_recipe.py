@@ -9,8 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cloud.domain.check_digits import gtin_problem
 from cloud.domain.codes import CODES
-from cloud.domain.recipe import RecipeError, gtin_problem, parse_recipe
+from cloud.domain.recipe import RecipeError
+from cloud.domain.recipe_file import parse_recipe
 from cloud.tests.domain_batch import KID, RECIPE, RECIPE_TOML
 from wire import OrderLimit, peek_order, public_key_of, sign_order, verify_order
 

@@ -23,6 +23,8 @@ from wire.bodies import (
     Operator,
     OperatorAction,
     Outcome,
+    Override,
+    OverrideAction,
     Quantity,
     QuantityKind,
     Scan,
@@ -61,6 +63,15 @@ BODIES: list[tuple[Body, str]] = [
     (Quantity("buffer", QuantityKind.USED, 4980, -1, "mL", "A1"), "buffer: 498.0 mL used, lot A1."),
     (Comment("all well"), "Comment: all well"),
     (Loss("scan", 2, None), "Lost 2 × scan."),
+    (
+        Override(40, OverrideAction.ACCEPT_ITEM, "buffer", "released by QA", "OP-2"),
+        "OP-1, with OP-2 as second person, overruled the refusal of record 40 so that item buffer counts as scanned:"
+        " released by QA",
+    ),
+    (
+        Override(40, OverrideAction.START_STEP, "load", "late", "OP-2"),
+        "OP-1, with OP-2 as second person, overruled the refusal of record 40 to start step load: late",
+    ),
     (BatchClose(5, {7: 2, 9: 3}, Outcome.ABORTED), "The batch was closed as aborted after 5 records."),
 ]
 
@@ -81,6 +92,17 @@ def test_every_field_is_listed(body: Body) -> None:
     texts = [text for _, text in words.fields(body)]
     assert texts
     assert all(texts)
+
+
+def test_a_channel_says_what_measures_and_how_it_was_adjusted() -> None:
+    lid = Channel("lid", "1", 0, 0, 1, "CAL-9", 1_795_341_600_000, "reed switch 7", 1_763_805_600_000, -2)
+    assert words.fields(Channels((lid,))) == [
+        (
+            "lid",
+            "measuring range 0 to 1; certificate CAL-9, calibrated 2025-11-22, due 2026-11-22; adjusted by −2;"
+            " sensor reed switch 7",
+        )
+    ]
 
 
 def test_control_and_direction_characters_are_named() -> None:

@@ -30,6 +30,8 @@ from wire.bodies import (
     Operator,
     OperatorAction,
     Outcome,
+    Override,
+    OverrideAction,
     Quantity,
     QuantityKind,
     Scan,
@@ -55,6 +57,7 @@ TYPE_WORDS = {
     RecordType.COMMENT: "Comment",
     RecordType.LOSS: "Loss",
     RecordType.BATCH_CLOSE: "Batch closed",
+    RecordType.OVERRIDE: "Override",
 }
 BOOT_WORDS = {
     BootCause.POWER: "after power came on",
@@ -67,6 +70,11 @@ STEP_WORDS = {
     StepAction.REPEAT: "started again",
     StepAction.SKIP: "skipped",
     StepAction.ABORT: "aborted",
+}
+OVERRIDE_WORDS = {
+    OverrideAction.ACCEPT_ITEM: "so that item {} counts as scanned",
+    OverrideAction.START_STEP: "to start step {}",
+    OverrideAction.FINISH_STEP: "to finish step {}",
 }
 MARK_WORDS = {
     Mark.MISSING: "missing",
@@ -86,6 +94,8 @@ REFUSAL_WORDS = {
     "truncated": "cut short",
     "missing_field": "a required field is not on the label",
     "clock_uncertain": "the unit could not tell the date well enough",
+    "identity_mismatch": "another donation or patient than this batch's",
+    "wrong_step": "not the step that is next",
 }
 QUARANTINE_WORDS = {
     "too_large": "Larger than a record may be",
@@ -255,6 +265,10 @@ def _sentence(body: Body, operator: str | None) -> str:
         case BatchClose():
             way = "as completed" if body.outcome is Outcome.COMPLETED else "as aborted"
             return f"The batch was closed {way} after {sum(body.counts.values())} records."
+        case Override():
+            what = OVERRIDE_WORDS[body.action].format(body.subject)
+            people = f"{operator or 'Somebody'}, with {body.second} as second person,"
+            return f"{people} overruled the refusal of record {body.refused} {what}: {body.reason}"
 
 
 def _clock_sentence(clock: Clock) -> str:
@@ -349,6 +363,13 @@ def _fields(body: Body) -> Fields:
                 ("Outcome", body.outcome.name.lower()),
                 ("Records counted by the unit", counted or "none"),
             ]
+        case Override():
+            return [
+                ("Overrules the refusal of record", str(body.refused)),
+                ("What for", OVERRIDE_WORDS[body.action].format(body.subject)),
+                ("Reason", body.reason),
+                ("Second person", body.second),
+            ]
 
 
 def _scan_fields(scan: Scan) -> Fields:
@@ -366,8 +387,13 @@ def _scan_fields(scan: Scan) -> Fields:
 def _channel_words(channel: Channel) -> str:
     span = f"{scaled(channel.low, channel.exponent)} to {amount(channel.high, channel.exponent, channel.unit)}"
     calibrated = f"certificate {channel.certificate}" if channel.certificate else "no calibration certificate"
-    due = instant(channel.due_ms)
-    return f"measuring range {span}; {calibrated}{f', due {due:%Y-%m-%d}' if due else ''}"
+    due, done = instant(channel.due_ms), instant(channel.calibrated_ms)
+    words = f"measuring range {span}; {calibrated}"
+    words += f", calibrated {done:%Y-%m-%d}" if done else ""
+    words += f", due {due:%Y-%m-%d}" if due else ""
+    if channel.offset is not None:
+        words += f"; adjusted by {amount(channel.offset, channel.exponent, channel.unit)}"
+    return f"{words}; sensor {channel.sensor}" if channel.sensor else words
 
 
 def quantity_kind(kind: QuantityKind) -> str:
