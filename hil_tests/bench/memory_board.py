@@ -7,7 +7,6 @@ power cuts belongs to the other benches.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -83,7 +82,7 @@ class MemoryBoard:
         self.sensors = SensorFaults(SyntheticSensors())
         self.peer: GatewayEnd | None = None
         self.lamp = signals.OFF
-        self.sounds: Counter[str] = Counter()
+        self.sounds: list[str] = []
         self.lines: list[str] = []
         self.glass = Ssd1306Model()
         self._display = Ssd1306(MemoryBus([self.glass]))
@@ -179,7 +178,7 @@ class MemoryBoard:
         self.lamp = colour
 
     def buzz(self, sound: str) -> None:
-        self.sounds[sound] += 1
+        self.sounds.append(sound)
 
     def feed_watchdog(self) -> None:
         pass

@@ -75,7 +75,7 @@ class Gallery:
 
     def keep(self, name: str) -> None:
         board = self.board
-        sound = next(iter(board.sounds), "")
+        sound = board.sounds[-1] if board.sounds else ""
         scene = Scene(name, board.lines, board.glass.lines(), board.glass.frame(), board.lamp, sound)
         self.scenes.append(scene)
 
@@ -263,3 +263,19 @@ def test_every_reason_for_a_refusal_is_among_the_scenes(scenes: dict[str, Scene]
     words = [scene.asked[3] for scene in scenes.values() if scene.name.startswith("refused: ")]
     assert all(word.startswith(panel.REFUSED) for word in words)
     assert len(words) >= 15
+
+
+def test_light_and_buzzer_say_the_same_as_the_panel(scenes: dict[str, Scene]) -> None:
+    for name, scene in scenes.items():
+        if name.startswith("refused: "):
+            assert (scene.lamp, scene.sound) == (signals.RED, signals.REFUSED), name
+    for name, lamp, sound in (
+        ("accepted", signals.GREEN, signals.OK),
+        ("step done", signals.GREEN, signals.OK),
+        ("override: same person", signals.RED, signals.REFUSED),
+        ("no gateway yet: saved, and for how long", signals.OFF, ""),
+        ("alarm", signals.AMBER, signals.ALARM),
+        ("scan while full", signals.RED, signals.REFUSED),
+    ):
+        assert (scenes[name].lamp, scenes[name].sound) == (lamp, sound), name
+    assert scenes["80 % full"].lamp == signals.AMBER  # its sound came when the journal reached it
