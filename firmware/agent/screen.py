@@ -1,19 +1,19 @@
 """Draws the panel's 6 lines on 128x64 pixels, as the display's memory wants them (ssd1306.py).
 
 Decides where a line stands and how tall it is. The most important one is twice as tall as the others: what to scan
-next, or, while the last scan is a refused one, why it was refused, which then also comes first. Never changes a text.
-Pure; reuses one frame and draws only lines that changed.
+next (line 2, or line 1 when that says it all), or, while the last scan is a refused one, why it was refused, which then
+also comes first. Never changes a text. Pure; reuses one frame and draws only lines that changed.
 
-| rows of 8 pixels | working | after a refusal (line 3 begins with REFUSED_MARK) |
-|---|---|---|
-| 0 | 0 batch and step | 0 batch and step |
-| 1 | 1 prompt | 3 why it was refused, tall |
-| 2 | 2 what to scan next, tall | |
-| 3 | | 4 what to do |
-| 4 | 3 result of the last scan | a thin rule |
-| 5 | 4 | 1 prompt |
-| 6 | a thin rule | 2 what to scan next |
-| 7 | 5 custody | 5 custody |
+| rows of 8 pixels | working | line 2 is empty | after a refusal: line 3 begins with REFUSED_MARK |
+|---|---|---|---|
+| 0 | 0 batch and step | 0 | 0 |
+| 1 | 1 prompt | 1, tall | 3 why it was refused, tall |
+| 2 | 2 what to scan next, tall | | |
+| 3 | | 2 | 4 what to do |
+| 4 | 3 result of the last scan | 3 | a thin rule |
+| 5 | 4 | 4 | 1 prompt |
+| 6 | a thin rule | a thin rule | 2 what to scan next |
+| 7 | 5 custody | 5 | 5 |
 """
 
 from agent import font
@@ -22,8 +22,9 @@ COLUMNS, ROWS = 128, 8
 LINES = 6
 LINE_CHARS = 21
 LEFT = 1  # so that 126 columns of text stand in the middle
-REFUSED_MARK = "! "
+REFUSED_MARK = "!"
 WORKING = (0, 1, 2, 4, 5, 7), 2, 6  # row of each line, which line is tall, row of the rule
+PROMPT_ONLY = (0, 1, 3, 4, 5, 7), 1, 6
 AFTER_REFUSAL = (0, 5, 6, 1, 3, 7), 3, 4
 RULE = bytes([0x08]) * COLUMNS
 BLANK = bytes(COLUMNS)
@@ -41,7 +42,9 @@ class Screen:
     def draw(self, lines: "list[str]") -> bytearray:
         """The frame with these LINES lines; what exceeds LINE_CHARS of a line is not seen."""
         assert len(lines) == LINES
-        layout = AFTER_REFUSAL if lines[AFTER_REFUSAL[1]].startswith(REFUSED_MARK) else WORKING
+        layout = WORKING if lines[2] else PROMPT_ONLY
+        if lines[3].startswith(REFUSED_MARK):
+            layout = AFTER_REFUSAL
         rows, tall, rule = layout
         for line, text in enumerate(lines):
             if text != self._drawn[line] or layout is not self._layout:

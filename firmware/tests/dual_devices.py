@@ -356,6 +356,17 @@ def test_a_refusal_comes_first_and_tall_until_it_is_none() -> None:
     assert bytes(screen.draw(["I"] * 6)) == working
 
 
+def test_a_prompt_that_says_it_all_is_tall() -> None:
+    screen = Screen()
+    working = bytes(screen.draw(["I"] * 6))
+    frame = bytes(screen.draw(["I", "I", "", "I", "I", "I"]))
+    assert frame[128 + 1 : 128 + 6] == b"\x00\x03\xff\x03\x00"
+    assert frame[2 * 128 + 1 : 2 * 128 + 6] == b"\x00\x30\x3f\x30\x00"
+    assert frame[3 * 128 : 4 * 128] == bytes(128)
+    assert frame[4 * 128 :] == working[4 * 128 :]
+    assert bytes(screen.draw(["I"] * 6)) == working
+
+
 def test_a_line_is_erased_by_a_shorter_one_and_cut_at_the_edge() -> None:
     screen = Screen()
     whole = bytes(screen.draw(["W" * 40] * 6))

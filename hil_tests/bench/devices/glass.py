@@ -13,8 +13,9 @@ COLUMNS, ROWS = 128, 8
 CELL, GLYPH, LEFT, CHARS = 6, 5, 1, 21
 UNREADABLE = "\ufffd"
 BOX = "\u25a1"
-REFUSED_MARK = "! "
-WORKING, AFTER_REFUSAL = (0, 1, 2, 4, 5, 7), (0, 5, 6, 1, 3, 7)  # row of each line
+REFUSED_MARK = "!"
+# row of each line, and the line that is tall
+WORKING, PROMPT_ONLY, AFTER_REFUSAL = ((0, 1, 2, 4, 5, 7), 2), ((0, 1, 3, 4, 5, 7), 1), ((0, 5, 6, 1, 3, 7), 3)
 SCALE = 4
 BRIGHT, DARK, EDGE = (255, 176, 32), (18, 16, 14), (8, 7, 6)
 
@@ -28,11 +29,12 @@ LETTERS = _letters()
 
 
 def text_of(frame: bytes) -> list[str]:
-    """The six lines of a frame, without blanks at their ends; a tall refusal shows which layout it is."""
-    refusal = _tall_text(frame, 1)
-    if refusal.startswith(REFUSED_MARK):
-        return [refusal if line == 3 else _row_text(_row(frame, row)) for line, row in enumerate(AFTER_REFUSAL)]
-    return [_tall_text(frame, row) if line == 2 else _row_text(_row(frame, row)) for line, row in enumerate(WORKING)]
+    """The six lines of a frame, without blanks at their ends. What stands tall in row 1 shows which layout it is."""
+    first = _tall_text(frame, 1)
+    rows, tall = WORKING
+    if first and UNREADABLE not in first:
+        rows, tall = AFTER_REFUSAL if first.startswith(REFUSED_MARK) else PROMPT_ONLY
+    return [_tall_text(frame, row) if line == tall else _row_text(_row(frame, row)) for line, row in enumerate(rows)]
 
 
 def _row(frame: bytes, row: int) -> bytes:
