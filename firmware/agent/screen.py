@@ -1,8 +1,9 @@
 """Draws the panel's 6 lines on 128x64 pixels, as the display's memory wants them (ssd1306.py).
 
 Decides where a line stands and how tall it is. The most important one is twice as tall as the others: what to scan
-next (line 2, or line 1 when that says it all), or, while the last scan is a refused one, why it was refused, which then
-also comes first. Never changes a text. Pure; reuses one frame and draws only lines that changed.
+next (line 2, or line 1 when that says it all), or, when the last scan was refused, why; that then also comes first,
+until something else is to be scanned next. Never changes a text. Pure; reuses one frame and draws only lines that
+changed.
 
 | rows of 8 pixels | working | line 2 is empty | after a refusal: line 3 begins with REFUSED_MARK |
 |---|---|---|---|
@@ -38,13 +39,13 @@ class Screen:
         self.frame = bytearray(COLUMNS * ROWS)
         self._layout: "tuple[tuple[int, ...], int, int] | None" = None
         self._drawn: "list[str]" = [""] * LINES
+        self._result: "list[str]" = []  # lines 3 and 4
+        self._prompt: "list[str]" = []  # lines 1 and 2 as they were when that result came
 
     def draw(self, lines: "list[str]") -> bytearray:
         """The frame with these LINES lines; what exceeds LINE_CHARS of a line is not seen."""
         assert len(lines) == LINES
-        layout = WORKING if lines[2] else PROMPT_ONLY
-        if lines[3].startswith(REFUSED_MARK):
-            layout = AFTER_REFUSAL
+        layout = self._layout_of(lines)
         rows, tall, rule = layout
         for line, text in enumerate(lines):
             if text != self._drawn[line] or layout is not self._layout:
@@ -53,6 +54,14 @@ class Screen:
         self.frame[COLUMNS * rule : COLUMNS * (rule + 1)] = RULE
         self._layout = layout
         return self.frame
+
+    def _layout_of(self, lines: "list[str]") -> "tuple[tuple[int, ...], int, int]":
+        prompt, result = lines[1:3], lines[3:5]
+        if result != self._result:
+            self._result, self._prompt = result, prompt
+        if result[0].startswith(REFUSED_MARK) and prompt == self._prompt:
+            return AFTER_REFUSAL
+        return WORKING if lines[2] else PROMPT_ONLY
 
     def _draw_line(self, at: int, text: str, tall: bool) -> None:
         columns = font.columns(text[:LINE_CHARS])

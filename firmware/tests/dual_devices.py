@@ -356,6 +356,18 @@ def test_a_refusal_comes_first_and_tall_until_it_is_none() -> None:
     assert bytes(screen.draw(["I"] * 6)) == working
 
 
+def test_a_refusal_makes_room_when_something_else_is_to_be_scanned() -> None:
+    screen = Screen()
+    refused = ["B", "Scan this item:", "> Bag", "! WRONG", "", ""]
+    alarm = ["B", "ALARM temperature", "> scan ALARM ACK", "! WRONG", "", ""]
+    first = bytes(screen.draw(refused))
+    assert bytes(screen.draw(refused)) == first
+    after = bytes(screen.draw(alarm))
+    assert after[2 * 128 :][:256] == bytes(Screen().draw(["", "", alarm[2], "", "", ""]))[2 * 128 :][:256]
+    assert bytes(screen.draw(alarm[:3] + ["! EXPIRED", "", ""])) != after
+    assert bytes(screen.draw(refused)) == first
+
+
 def test_a_prompt_that_says_it_all_is_tall() -> None:
     screen = Screen()
     working = bytes(screen.draw(["I"] * 6))

@@ -204,6 +204,8 @@ def play_filling_up(folder: Path) -> list[Scene]:
         scans += 1
         assert scans < 200
     g.board.run(3000)
+    while g.board.lamp == signals.OFF:  # it blinks
+        g.board.run(100)
     g.keep("journal full")
     g.scan("CT/STEP/DONE", scene="scan while full")
     return g.scenes
