@@ -62,16 +62,22 @@ FIELDS = {
     "00": ("checked", 18, 18), "01": ("checked", 14, 14), "02": ("checked", 14, 14), "03": ("checked", 14, 14),
     "10": ("text", 1, 20), "11": ("date", 6, 6), "12": ("date", 6, 6), "13": ("date", 6, 6), "15": ("date", 6, 6),
     "16": ("date", 6, 6), "17": ("date", 6, 6), "20": ("number", 2, 2), "21": ("text", 1, 20), "22": ("text", 1, 20),
-    "235": ("text", 1, 28), "240": ("text", 1, 30), "241": ("text", 1, 30), "250": ("text", 1, 30),
-    "251": ("text", 1, 30), "254": ("text", 1, 20), "30": ("number", 1, 8), "37": ("number", 1, 8),
-    "400": ("text", 1, 30), "420": ("text", 1, 20), "7003": ("time", 10, 10), "7240": ("text", 1, 20),
-    "8003": ("grai", 14, 30), "8004": ("text", 1, 30), "8006": ("piece", 18, 18), "8008": ("made", 8, 12),
-    "8010": ("part", 1, 30), "8011": ("number", 1, 12), "8013": ("model", 3, 25), "8017": ("checked", 18, 18),
-    "8018": ("checked", 18, 18), "8020": ("text", 1, 25), "90": ("text", 1, 30),
+    "235": ("text", 1, 28), "240": ("text", 1, 30), "241": ("text", 1, 30), "242": ("number", 1, 6),
+    "243": ("text", 1, 20), "250": ("text", 1, 30), "251": ("text", 1, 30), "253": ("gdti", 13, 30),
+    "254": ("text", 1, 20), "30": ("number", 1, 8), "37": ("number", 1, 8), "400": ("text", 1, 30),
+    "401": ("text", 1, 30), "402": ("checked", 17, 17), "403": ("text", 1, 30), "420": ("text", 1, 20),
+    "421": ("text", 4, 12), "422": ("number", 3, 3), "426": ("number", 3, 3), "7003": ("time", 10, 10),
+    "7240": ("text", 1, 20), "7241": ("number", 2, 2), "7242": ("text", 1, 25), "8003": ("grai", 14, 30),
+    "8004": ("text", 1, 30), "8006": ("piece", 18, 18), "8008": ("made", 8, 12), "8010": ("part", 1, 30),
+    "8011": ("number", 1, 12), "8012": ("text", 1, 20), "8013": ("model", 3, 25), "8017": ("checked", 18, 18),
+    "8018": ("checked", 18, 18), "8019": ("number", 1, 10), "8020": ("text", 1, 25), "8026": ("piece", 18, 18),
+    "8200": ("text", 1, 70), "90": ("text", 1, 30),
 }  # fmt: skip
 MEASURE = ("number", 6, 6)
 LOCATION = ("checked", 13, 13)
 INTERNAL = ("text", 1, 90)
+NATIONAL = ("text", 1, 20)  # 710 to 716: a country's own number of a medicine
+CERTIFIED = ("text", 3, 30)  # 7230 to 7239
 # Fields that mean nothing without one of some others (R36). On a label of two codes those may stand in the other one.
 NEEDS_ITEM = ("10", "11", "13", "15", "16", "17", "20", "21", "22", "235", "240", "241", "250", "251", "30", "7003",
               "7240", "8008")  # fmt: skip
@@ -193,6 +199,10 @@ def _kind(ai: str) -> "tuple[str, int, int]":
         return MEASURE
     if len(ai) == 3 and ai[:2] == "41" and "0" <= ai[2] <= "7":
         return LOCATION
+    if len(ai) == 3 and ai[:2] == "71" and "0" <= ai[2] <= "6":
+        return NATIONAL
+    if len(ai) == 4 and ai[:3] == "723" and "0" <= ai[3] <= "9":
+        return CERTIFIED
     if len(ai) == 2 and ai[0] == "9" and "1" <= ai[1] <= "9":
         return INTERNAL
     return "", 0, 0
@@ -222,8 +232,9 @@ def _fits(kind: str, content: str) -> bool:
     if kind == "model":
         return all_in(content, SET_82) and model_check_holds(content)
     if kind == "grai":
-        number = content[:14]
-        return is_digits(number) and number[0] == "0" and check_digit_holds(number) and all_in(content[14:], SET_82)
+        return content[0] == "0" and _is_numbered(content, 14)
+    if kind == "gdti":
+        return _is_numbered(content, 13)
     if not is_digits(content):
         return False
     if kind == "checked":
@@ -238,6 +249,11 @@ def _fits(kind: str, content: str) -> bool:
         odd = len(content) % 2 or content[4:6] == "00" or content[6:8] > "23"
         return not odd and _is_date(content[:6]) and content[8:10] <= "59" and content[10:] <= "59"
     return True
+
+
+def _is_numbered(content: str, length: int) -> bool:
+    """A number with its check digit, then a text of open length."""
+    return is_digits(content[:length]) and check_digit_holds(content[:length]) and all_in(content[length:], SET_82)
 
 
 def _hides_field(content: str, shortest: int, fields: "dict[str, str]") -> bool:
@@ -323,21 +339,3 @@ def _text(raw: bytes) -> str:
         if byte > 0x7E:
             raise LabelError(UNREADABLE, "No GS1 character:", "scan it again")
     return raw.decode()
-
-
-# Until procedure.py asks label.py instead.
-Gs1Error = LabelError
-
-
-def read_label(aim: str, raw: bytes) -> "Label | None":
-    if aim in RETAIL_DIGITS:
-        return read_retail(aim, raw)
-    return read_elements(raw) if aim in GS1_AIMS or not aim and opens_with_item(raw) else None
-
-
-def end_of_day_ms(yymmdd: str, now_ms: int) -> int:
-    from agent.label import expiry_end_ms
-
-    label = Label(GS1)
-    label.expiry = yymmdd
-    return expiry_end_ms(label, now_ms)

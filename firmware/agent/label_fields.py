@@ -20,7 +20,6 @@ class LabelError(Exception):
         super().__init__((first + " " + second).strip())
         self.reason = reason
         self.words = [first, second]
-        self.detail = first + " " + second
 
 
 class Label:

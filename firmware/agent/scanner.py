@@ -70,7 +70,9 @@ class Scanner:
         self._room = len(prefix) + 3 + RAW_BYTES_MAX + 1  # prefix and AIM prefix are not part of raw
         self._code = bytearray()
         self._damaged = False
-        self._disturbed_until_ms = -1
+        self._suspect = False
+        self._disturbed_until_ms = 0
+        self._fed_ms = 0
         self._last_byte_ms = 0
         self._last_code = b""
         self._last_flaw = WHOLE
@@ -78,15 +80,21 @@ class Scanner:
         self._repeats = 0
 
     def disturbed(self, now_ms: int) -> None:
-        """Bytes may have been lost since the last call of feed. Say so before feeding what came meanwhile."""
+        """Bytes may have been lost since the last call of feed. Say so before feeding what came meanwhile.
+
+        The read in progress is spoilt, and so is any that may have begun within DISTURBED_MS.
+        """
         self._damaged = bool(self._code)
         self._disturbed_until_ms = now_ms + DISTURBED_MS
 
     def feed(self, chunk: bytes, now_ms: int) -> "list[Read]":
         """Reads that chunk completed, oldest first. An empty chunk says that the line is silent.
 
-        Bytes that waited while the unit was busy are no silence: only a line found empty can be silent.
+        now_ms: when chunk was taken off the line; its bytes came since the call before. Bytes that waited while the
+        unit was busy are no silence: only a line found empty can be silent.
         """
+        self._suspect = self._fed_ms < self._disturbed_until_ms
+        self._fed_ms = now_ms
         if not chunk:
             return self._silence(now_ms)
         self._last_byte_ms = now_ms
@@ -95,7 +103,7 @@ class Scanner:
         while at < len(chunk):
             flood = len(reads) >= READS_AT_ONCE_MAX
             end = len(chunk) if flood else self._suffix_at(chunk, at)
-            self._collect(chunk[at:end], now_ms)
+            self._collect(chunk[at:end])
             if flood or end < len(chunk):
                 reads += self._end(UNREADABLE if flood else WHOLE, now_ms)
             at = end + 1
@@ -115,9 +123,9 @@ class Scanner:
                 end = found
         return end
 
-    def _collect(self, piece: bytes, now_ms: int) -> None:
+    def _collect(self, piece: bytes) -> None:
         if piece and not self._code:
-            self._damaged = now_ms < self._disturbed_until_ms
+            self._damaged = self._suspect
         self._code += piece[: self._room - len(self._code)]
 
     def _silence(self, now_ms: int) -> "list[Read]":

@@ -51,6 +51,8 @@ def test_gs1_reads_every_field_a_unit_meets() -> None:
         b"8017" + b"952012345678901233", ITEM + b"7240P-1", b"0309520000010010" + b"21S1",
         b"8006" + b"09520000010010" + b"0102" + b"\x1d21S1", b"90ANY\x1d91thing\x1d99else",
         ITEM + b"11260101" + b"13260102" + b"15260103" + b"16260104" + b"2001",
+        ITEM + b"715PZN-123\x1d7230EM123\x1d8012V1.2", b"253" + b"9520123456788" + b"DOC-1",
+        b"402" + b"95201234567890122", ITEM + b"422276\x1d242123",
     ):  # fmt: skip
         assert _refused("]d2", raw) == "taken", raw
 
@@ -121,6 +123,33 @@ def test_gs1_digital_link() -> None:
         b"https://id.gs1.org/01/09520000010010/10/\xff", b"https://id.gs1.org/01/", b"https://id.gs1.org/01/952",
     ):  # fmt: skip
         assert _refused("]Q1", wrong) == "unreadable", wrong
+
+
+def test_garbage_raises_nothing_but_label_errors() -> None:
+    seed, taken = 1, 0
+    pieces = (
+        ITEM,
+        b"10LOT",
+        b"\x1d",
+        b"21",
+        b"+E20831269/$$8020423286539",
+        b"+",
+        DIN,
+        b"=+02000",
+        b"https://a/01/",
+        b"/",
+        b"%4",
+        b"&,",
+    )
+    for _ in range(1500):
+        raw = b""
+        for _ in range(1 + seed % 5):
+            seed = (seed * 1103515245 + 12345) % 2147483648
+            drawn = seed >> 8
+            raw += pieces[drawn % len(pieces)] if drawn & 0x4000 else bytes((drawn % 256, drawn // 256 % 256))
+        for aim in ("]d2", "]Q1", ""):
+            taken += _refused(aim, raw, (KIT,)) == "taken"
+    assert taken > 100
 
 
 # --- HIBC -----------------------------------------------------------------------------------------------------------
