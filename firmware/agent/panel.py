@@ -31,8 +31,8 @@ def working(
     first, second = result[0], result[1] if len(result) > 1 else ""
     if resumed and not first:
         first = "Restarted: resumed" if procedure.batch else "Restarted"
-    mark = REFUSED if first and not accepted else ""
-    if len(mark + first) > LINE_CHARS and not second and " " in first:
+    mark = REFUSED[: max(0, LINE_CHARS - len(first))] if first and not accepted else ""
+    if len(first) > LINE_CHARS and not second and " " in first:
         first, _space, second = first.partition(" ")
     return lines(head, prompt[0], "> " + prompt[1] if prompt[1] else "", mark + first, second, custody)
 
@@ -63,11 +63,14 @@ def custody(saved_next: int, relayed_next: int, archived_next: int, oldest_age_m
     else:
         word = "relayed" if relayed_next >= saved_next else "saved"
     if full_percent:
-        return "%d%% FULL, %s %s" % (full_percent, word, age(oldest_age_ms))
+        return "%d%% FULL, %s %s" % (min(full_percent, 99), word, age(oldest_age_ms))
     if archived_next >= saved_next:
         return "archived all"
-    line = "%s, %d wait %s" % (word, saved_next - archived_next, age(oldest_age_ms))
-    return line if len(line) <= LINE_CHARS else line.replace(", ", ",")
+    for form in ("%s, %d wait %s", "%s,%d wait %s"):
+        line = form % (word, saved_next - archived_next, age(oldest_age_ms))
+        if len(line) <= LINE_CHARS:
+            return line
+    return "%s, wait %s" % (word, age(oldest_age_ms))
 
 
 def age(age_ms: int) -> str:

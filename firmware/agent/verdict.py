@@ -1,7 +1,7 @@
 """What a read leads to: an answer with its records and words, or a refusal and whether two people may overrule it.
 
-Shared by commands.py, scans.py and dialogue.py; decides nothing. Words: panel.py shows them after "! " when refused, so
-the first line of a refusal has 19 characters and the second 21; ids and names may be longer, panel.py shortens them.
+Shared by commands.py, scans.py and dialogue.py; decides nothing. Words are two lines of 21 characters, the first of a
+refusal 20, since panel.py puts "!" before it. Ids and names may be longer: panel.py shortens them.
 """
 
 ACCEPT_ITEM, START_STEP, FINISH_STEP = 1, 2, 3  # actions of an override (SPEC section 5, type 15)

@@ -12,7 +12,16 @@ from hil_tests.bench.image import on_firmware
 
 FIRMWARE = Path(__file__).resolve().parents[1]
 HEAP_BYTES = 160 * 1024
-MODULES = ["dual_unit_inputs", "dual_unit_link", "dual_unit_procedure", "dual_devices", "dual_scanner", "dual_labels"]
+MODULES = [
+    "dual_unit_inputs",
+    "dual_unit_link",
+    "dual_unit_procedure",
+    "dual_unit_override",
+    "dual_unit_panel",
+    "dual_devices",
+    "dual_scanner",
+    "dual_labels",
+]
 RUN = """
 import gc, sys
 gc.threshold(4096)
