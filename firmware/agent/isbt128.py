@@ -173,7 +173,8 @@ def _label(found: "dict[str, str]") -> Label:
         raise LabelError(UNREADABLE, "Two product codes", "on one label")
     label.code = label.code or processed
     label.lot = found.get("&,1", "")
-    label.serial = found.get("&,2", "") or found.get("=,", "")
+    part = found.get("&,2", "") or (found.get("=,", "") if processed else "")
+    label.serial = label.din + part if part else ""  # numbers of parts begin anew with each donation
     expiries = [found[key] for key in ("&>", "=>") if key in found]
     stated = [_date(content) + content[6:] for content in expiries]
     european = found.get("&,4", "")[32:]

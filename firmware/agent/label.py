@@ -14,7 +14,7 @@ Fields of a Label (a field that the label does not carry is ""):
 |---|---|---|---|---|
 | gtin | AI 01, 14 digits | "" | "" | "" |
 | code | "" | LIC + PCN + unit of measure | product code, 8 characters, or 5 | the pattern that fits |
-| serial | AI 21 | serial | `&,2`, else `=,` | `(s..)` |
+| serial | AI 21 | serial | din, then `&,2`, or `=,` beside `=/` | `(s..)` |
 | lot | AI 10 | lot | `&,1` | `(l..)` |
 | expiry | AI 7003, else 17 | expiry | `&>`, `=>` or SEC | `(e..)` |
 | din | "" | "" | 13 characters, without flags | "" |

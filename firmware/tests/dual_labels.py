@@ -245,9 +245,12 @@ def test_isbt_reads_structures() -> None:
 def test_isbt_reads_compound_messages() -> None:
     read = _read("]d1", b"=+05000" + DIN + b"00=<E0398V00&>0270011200&/CHA999926000123=}026300")
     assert (read.din, read.code, read.expiry) == ("A999921123456", "E0398V00", "202701011200")
-    assert read.coi == "CHA999926000123"
+    assert (read.coi, read.serial) == ("CHA999926000123", "")
+    assert (
+        _read("]d1", b"=+03000" + DIN + b"00=<E0398V00=,000001").serial == ""
+    )  # a division of a donation, and no device
     device = _read("]d1", b"=+05000=/A9999XYZ100T0944=,000025" + DIN + b"00=>027032&,1000000000000XYZ123")
-    assert (device.code, device.serial, device.lot) == ("T0944", "000025", "000000000000XYZ123")
+    assert (device.code, device.serial, device.lot) == ("T0944", "A999921123456000025", "000000000000XYZ123")
 
 
 def test_isbt_refuses_by_structure() -> None:

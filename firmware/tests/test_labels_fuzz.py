@@ -120,6 +120,8 @@ def isbt_symbol(rng: random.Random) -> Symbol:
         return Symbol("]C0", text.encode(), _says(kind=2, **says))
     chosen = rng.sample(structures, rng.randint(1, len(structures)))
     merged = {name: value for _text, says in chosen for name, value in says.items()}
+    if "serial" in merged:
+        merged["serial"] = str(merged.get("din", "")) + str(merged["serial"])
     message = f"=+{len(chosen):02}000" + "".join(text for text, _says in chosen)
     return Symbol("]d1", message.encode(), _says(kind=2, **merged))
 
