@@ -331,7 +331,7 @@ def test_letters_have_their_places() -> None:
 
 
 def test_lines_are_drawn_where_the_layout_says() -> None:
-    frame = Screen().draw(["I", "", "I", "", "", "I"])
+    frame = Screen().draw(["I", "I", "I", "", "", "I"])
     letter = b"\x00\x41\x7f\x41\x00"
     assert len(frame) == 1024
     assert bytes(frame[1:6]) == letter
@@ -339,8 +339,8 @@ def test_lines_are_drawn_where_the_layout_says() -> None:
     assert bytes(frame[3 * 128 + 1 : 3 * 128 + 6]) == b"\x00\x30\x3f\x30\x00"
     assert bytes(frame[6 * 128 : 7 * 128]) == b"\x08" * 128
     assert bytes(frame[7 * 128 + 1 : 7 * 128 + 6]) == letter
-    dark = [at for at in range(128, 256) if frame[at]] + [at for at in range(4 * 128, 6 * 128) if frame[at]]
-    assert dark == []
+    assert bytes(frame[128 + 1 : 128 + 6]) == letter
+    assert bytes(frame[4 * 128 : 6 * 128]) == bytes(256)
 
 
 def test_a_refusal_comes_first_and_tall_until_it_is_none() -> None:
@@ -358,13 +358,13 @@ def test_a_refusal_comes_first_and_tall_until_it_is_none() -> None:
 
 def test_a_refusal_makes_room_when_something_else_is_to_be_scanned() -> None:
     screen = Screen()
-    refused = ["B", "Scan this item:", "> Bag", "! WRONG", "", ""]
-    alarm = ["B", "ALARM temperature", "> scan ALARM ACK", "! WRONG", "", ""]
+    refused = ["B", "Scan this item:", "> Bag", "! WRONG", "", "C"]
+    alarm = ["B", "ALARM temperature", "> scan ALARM ACK", "! WRONG", "", "C"]
     first = bytes(screen.draw(refused))
     assert bytes(screen.draw(refused)) == first
     after = bytes(screen.draw(alarm))
-    assert after[2 * 128 :][:256] == bytes(Screen().draw(["", "", alarm[2], "", "", ""]))[2 * 128 :][:256]
-    assert bytes(screen.draw(alarm[:3] + ["! EXPIRED", "", ""])) != after
+    assert after[2 * 128 :][:256] == bytes(Screen().draw(["", "", alarm[2], "", "", "C"]))[2 * 128 :][:256]
+    assert bytes(screen.draw(alarm[:3] + ["! EXPIRED", "", "C"])) != after
     assert bytes(screen.draw(refused)) == first
 
 
@@ -376,6 +376,18 @@ def test_a_prompt_that_says_it_all_is_tall() -> None:
     assert frame[2 * 128 + 1 : 2 * 128 + 6] == b"\x00\x30\x3f\x30\x00"
     assert frame[3 * 128 : 4 * 128] == bytes(128)
     assert frame[4 * 128 :] == working[4 * 128 :]
+    assert bytes(screen.draw(["I"] * 6)) == working
+
+
+def test_what_stops_a_unit_is_tall() -> None:
+    screen = Screen()
+    working = bytes(screen.draw(["I"] * 6))
+    frame = bytes(screen.draw(["I", "I", "I", "I", "I", ""]))
+    assert frame[1:6] == b"\x00\x03\xff\x03\x00"
+    assert frame[128 + 1 : 128 + 6] == b"\x00\x30\x3f\x30\x00"
+    for row in (2, 3, 4, 5):
+        assert frame[row * 128 + 1 : row * 128 + 6] == b"\x00\x41\x7f\x41\x00"
+    assert frame[7 * 128 :] == bytes(128)
     assert bytes(screen.draw(["I"] * 6)) == working
 
 

@@ -296,7 +296,7 @@ def test_every_letter_is_read_back_and_every_damaged_one_is_not() -> None:
     for first in range(0, len(letters), 21):
         part = letters[first : first + 21]
         assert text_of(bytes(Screen().draw([part] * 6))) == [part] * 6
-    frame = Screen().draw(["A", "", "A", "", "", ""])
+    frame = Screen().draw(["A", "", "A", "", "", "A"])
     frame[1] ^= 0x40
     frame[2 * 128 + 1] ^= 0x40
     assert [text_of(bytes(frame))[line] for line in (0, 2)] == [UNREADABLE, UNREADABLE]

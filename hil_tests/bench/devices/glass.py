@@ -15,7 +15,8 @@ UNREADABLE = "\ufffd"
 BOX = "\u25a1"
 REFUSED_MARK = "!"
 # row of each line, and the line that is tall
-WORKING, PROMPT_ONLY, AFTER_REFUSAL = ((0, 1, 2, 4, 5, 7), 2), ((0, 1, 3, 4, 5, 7), 1), ((0, 5, 6, 1, 3, 7), 3)
+WORKING, PROMPT_ONLY = ((0, 1, 2, 4, 5, 7), 2), ((0, 1, 3, 4, 5, 7), 1)
+AFTER_REFUSAL, STOPPED = ((0, 5, 6, 1, 3, 7), 3), ((0, 2, 3, 4, 5, 7), 0)
 SCALE = 4
 BRIGHT, DARK, EDGE = (255, 176, 32), (18, 16, 14), (8, 7, 6)
 
@@ -29,12 +30,22 @@ LETTERS = _letters()
 
 
 def text_of(frame: bytes) -> list[str]:
-    """The six lines of a frame, without blanks at their ends. What stands tall in row 1 shows which layout it is."""
-    first = _tall_text(frame, 1)
-    rows, tall = WORKING
-    if first and UNREADABLE not in first:
-        rows, tall = AFTER_REFUSAL if first.startswith(REFUSED_MARK) else PROMPT_ONLY
+    """The six lines of a frame, without blanks at their ends. What stands tall at the top shows which layout it is."""
+    rows, tall = _layout_of(frame)
     return [_tall_text(frame, row) if line == tall else _row_text(_row(frame, row)) for line, row in enumerate(rows)]
+
+
+def _layout_of(frame: bytes) -> tuple[tuple[int, ...], int]:
+    if _is_text(_tall_text(frame, 0)):
+        return STOPPED
+    second = _tall_text(frame, 1)
+    if not _is_text(second):
+        return WORKING
+    return AFTER_REFUSAL if second.startswith(REFUSED_MARK) else PROMPT_ONLY
+
+
+def _is_text(text: str) -> bool:
+    return text != "" and UNREADABLE not in text
 
 
 def _row(frame: bytes, row: int) -> bytes:
