@@ -43,6 +43,11 @@ def gs1_label(elements: str) -> Image.Image:
     return _draw(zint.Symbology.DATAMATRIX, elements, zint.InputMode.GS1)
 
 
+def hibc_label(text: str) -> Image.Image:
+    """A HIBC DataMatrix: text without the `+` in front and the check character behind, which zint works out."""
+    return _draw(zint.Symbology.HIBC_DM, text, zint.InputMode.UNICODE)
+
+
 def card_code(text: str) -> Image.Image:
     """A plain DataMatrix, as on the technician's laminated card."""
     return _draw(zint.Symbology.DATAMATRIX, text, zint.InputMode.UNICODE)
@@ -59,6 +64,13 @@ def read_label(image: Image.Image) -> Reading:
     if len(found) != 1:
         raise LabelError(f"expected one symbol in the image, found {len(found)}")
     return Reading(found[0].symbology_identifier, bytes(found[0].bytes))
+
+
+def scan_label(code: str) -> bytes:
+    """Scanner bytes of a printed label: `[01]...` as GS1, `+...` (no check character) as HIBC, else as a plain code."""
+    if code.startswith("["):
+        return scan_gs1(code)
+    return read_label(hibc_label(code[1:])).as_sent() if code.startswith("+") else scan_card(code)
 
 
 def scan_gs1(elements: str) -> bytes:

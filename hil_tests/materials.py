@@ -1,6 +1,7 @@
-"""What lies on the bench for one batch of the story: items, lots, serials and expiry dates as GS1 element strings.
+"""What lies on the bench for one batch of the story: items, lots, serials and expiry dates as labels.scan_label takes
+them.
 
-The GTINs are those of recipes/car-t-demo.toml, from the range that GS1 keeps for demonstrations (952).
+The GTINs and codes are those of recipes/car-t-demo.toml, from the range that GS1 keeps for demonstrations (952).
 """
 
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from hil_tests import labels
 CARTRIDGE = labels.gtin("0952000001001")
 BUFFER = labels.gtin("0952000001002")
 VECTOR = labels.gtin("0952000001003")
+FILTER = "A99912345670"  # A999 is the labeler code that HIBC examples use
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,21 @@ class Materials:
     @property
     def expired_buffer(self) -> str:
         return f"[01]{BUFFER}[17]{self._expiry(-40)}[10]WB-0001"
+
+    @property
+    def filter(self) -> str:
+        """A HIBC label: labeler, product and unit of measure, then expiry and lot."""
+        return f"+{FILTER}/$$3{self._expiry(400)}WF{self.number:04d}"
+
+    @property
+    def bag(self) -> str:
+        """A label of the site's own."""
+        return f"HB-{self.number:04d}-A"
+
+    @property
+    def old_bag(self) -> str:
+        """A label of the series before, which the recipe's pattern does not know."""
+        return f"HARVEST-{self.number:04d}"
 
     @property
     def vector(self) -> str:

@@ -26,6 +26,7 @@ from hil_tests.technician import StoryStopped, Technician, UnexpectedPanelError
 
 DEFAULT_STATE = Path(".state/demo")
 DEFAULT_SPEED = 60.0
+SECOND = "OP-901"  # the shift lead, who comes along when the unit is to be overruled
 BADGES = {"U-01": "OP-114", "U-02": "OP-207", "U-03": "OP-331"}
 PACE_S = 0.25  # a breath before every scan
 OUTAGE_S = 12.0  # real; twelve minutes of the demonstration's time, beyond the recipe's ten for late records
@@ -33,6 +34,7 @@ BACKLOG_S = 90.0  # well beyond a gateway's longest back-off
 SETTLE_S = 60.0
 QUIET_S = 20.0  # between the batches that follow the story
 CARTRIDGE, BUFFER, VECTOR = "Process cartridge", "Wash buffer", "Lentiviral vector"
+DONOR_BAG, FILTER, BAG = "Donor bag", "Wash filter", "Harvest bag"
 
 
 class Story:
@@ -86,7 +88,7 @@ class Story:
         hands.start("culture")
         hands.wait(6)
         hands.done("culture")
-        self._simple(hands, "harvest", "close")
+        self._harvest(hands, materials)
         self._finish(hands, materials, unit)
 
     def _with_faults(self, materials: Materials, unit: str) -> None:
@@ -99,13 +101,19 @@ class Story:
         self._tell(unit, "takes a buffer lot that has expired; the unit refuses it")
         hands.refused(materials.expired_buffer, "EXPIRED")
         hands.take(materials.buffer, BUFFER)
+        hands.take(materials.filter, FILTER)
         self._buffer_used(hands)
         hands.done("prime")
         hands.start("load")
-        self._tell(unit, "finishes loading without scanning the vector")
-        hands.done("load", "label unreadable")
-        self._tell(unit, "harvests before the culture")
-        hands.start("harvest", "changed plan")
+        self._tell(unit, "cannot read the vector's label; the unit lets nobody finish loading alone")
+        hands.done_refused("Not scanned yet:", VECTOR)
+        hands.override("label unreadable", SECOND, "load")
+        self._tell(unit, "two people overrule it, and then have harvest run before culture")
+        hands.start_refused("harvest", "WRONG STEP. Next:", "culture")
+        hands.override("changed plan", SECOND, "harvest")
+        self._tell(unit, "takes a harvest bag with an old label; two people accept it")
+        hands.refused(materials.old_bag, "WRONG ITEM. Need:", BAG)
+        hands.override("old label, right bag", SECOND, "bag")
         hands.done("harvest")
         hands.start("culture")
         self._misbehaving_sensor(hands, unit)
@@ -140,6 +148,7 @@ class Story:
         board.power_cut()
         self._power_again(hands)
         hands.take(materials.buffer, BUFFER)
+        hands.take(materials.filter, FILTER)
         self._buffer_used(hands)
         hands.done("prime")
         self._tell(unit, "the site loses its uplink")
@@ -161,7 +170,7 @@ class Story:
         self._forgetting_broker(hands, unit)
         hands.wait(2)
         hands.done("culture")
-        self._simple(hands, "harvest", "close")
+        self._harvest(hands, materials)
         self._finish(hands, materials, unit)
 
     def _power_again(self, hands: Technician) -> None:
@@ -212,7 +221,7 @@ class Story:
         gateway.network.restore()
         hands.wait(4)
         hands.done("culture")
-        self._simple(hands, "harvest", "close")
+        self._harvest(hands, materials)
         self._finish(hands, materials, unit)
 
     # --- parts of scenes --------------------------------------------------------------------------------------------
@@ -232,13 +241,14 @@ class Story:
 
     def _receive(self, hands: Technician, materials: Materials) -> None:
         hands.start("receive")
-        hands.take_donor_bag(materials.donor_code)
+        hands.take(materials.donor_code, DONOR_BAG)
         hands.done("receive")
 
     def _prime(self, hands: Technician, materials: Materials) -> None:
         hands.start("prime")
         hands.take(materials.cartridge, CARTRIDGE)
         hands.take(materials.buffer, BUFFER)
+        hands.take(materials.filter, FILTER)
         self._buffer_used(hands)
         hands.done("prime")
 
@@ -251,6 +261,12 @@ class Story:
         hands.start("load")
         hands.take(materials.vector, VECTOR)
         hands.done("load")
+
+    def _harvest(self, hands: Technician, materials: Materials) -> None:
+        hands.start("harvest")
+        hands.take(materials.bag, BAG)
+        hands.done("harvest")
+        self._simple(hands, "close")
 
     def _simple(self, hands: Technician, *steps: str) -> None:
         for step in steps:

@@ -51,11 +51,22 @@ class Technician:
     def close_batch(self, batch: str) -> None:
         self._card("BATCH/CLOSE", "Batch closed", batch)
 
-    def start(self, step: str, reason: str = "") -> None:
-        self._card(f"STEP/START/{step}" + (f"/{reason}" if reason else ""), "Step started", step)
+    def start(self, step: str) -> None:
+        self._card(f"STEP/START/{step}", "Step started", step)
 
-    def done(self, step: str, reason: str = "") -> None:
-        self._card("STEP/DONE" + (f"/{reason}" if reason else ""), "Step done", step)
+    def done(self, step: str) -> None:
+        self._card("STEP/DONE", "Step done", step)
+
+    def start_refused(self, step: str, *answer: str) -> None:
+        self._card(f"STEP/START/{step}", f"! {answer[0]}", *answer[1:])
+
+    def done_refused(self, *answer: str) -> None:
+        self._card("STEP/DONE", f"! {answer[0]}", *answer[1:])
+
+    def override(self, reason: str, second: str, subject: str) -> None:
+        """Together with a second person: what was just refused is done after all, for the item or step subject."""
+        self._card(f"OVERRIDE/{reason}", "Second badge:", "> ANOTHER person")
+        self._scan(labels.scan_badge(f"CT/BADGE/{second}"), "Override recorded:", subject)
 
     def quantity(self, item: str, kind: str, number: str, unit: str) -> None:
         self._card(f"QTY/{item}/{kind}/{number}/{unit}", f"{item} {kind}", f"{number} {unit}")
@@ -73,16 +84,13 @@ class Technician:
 
     # --- materials --------------------------------------------------------------------------------------------------
 
-    def take(self, elements: str, name: str) -> None:
-        """Scan a GS1 label; the unit accepts it."""
-        self._scan(labels.scan_gs1(elements), f"OK {name}")
+    def take(self, code: str, name: str) -> None:
+        """Scan a label (labels.scan_label says how it is written); the unit accepts it."""
+        self._scan(labels.scan_label(code), f"OK {name}")
 
-    def take_donor_bag(self, code: str) -> None:
-        self._scan(labels.scan_card(code), "OK Donor bag")
-
-    def refused(self, elements: str, *answer: str) -> None:
-        """Scan a GS1 label; the unit refuses it, and says why in these words."""
-        self._scan(labels.scan_gs1(elements), f"! {answer[0]}", *answer[1:])
+    def refused(self, code: str, *answer: str) -> None:
+        """Scan a label; the unit refuses it, and says why in these words."""
+        self._scan(labels.scan_label(code), f"! {answer[0]}", *answer[1:])
 
     # --- waiting ----------------------------------------------------------------------------------------------------
 

@@ -90,6 +90,8 @@ class Materials(Snapshot):
             refused = RefusedScan(entry, body, finding, len(self._scans))
         else:
             self._judge(entry, body, body.asked, label, run, findings)
+            if not {"identity_mismatch", "wrong_item"} & {finding.code for finding in findings.items[before:]}:
+                self._settle_identity(record.seq, body.asked, findings)
             if run is not None:
                 procedure.accept_scan(run, body.asked)
         fact = ScanFact(
@@ -167,6 +169,12 @@ class Materials(Snapshot):
         known = self._items.get(item)
         return read_label(body.raw, body.aim, _year(entry), known.pattern if known else "")
 
+    def _settle_identity(self, seq: int, item: str, findings: Findings) -> None:
+        """The right thing was accepted for the item at which the unit had stopped another identity."""
+        for stopped in [finding for asked, finding in self._stopped if asked == item]:
+            findings.resolve(stopped, "The right one was scanned afterwards.", seq)
+        self._stopped = [(asked, finding) for asked, finding in self._stopped if asked != item]
+
     def _name(self, item: str) -> str:
         known = self._items.get(item)
         return known.name if known else f"'{item}'" if item else "Something that was not asked for"
@@ -222,10 +230,6 @@ class Materials(Snapshot):
             wanted = f"this batch's is {_short(code)}" if code is not None else "no code is known for this batch"
             message = f"{item.name} was accepted with the code {_short(label.text)}, but {wanted}."
             findings.note("identity_mismatch", message, seq, step=step)
-            return
-        for stopped in [finding for asked, finding in self._stopped if asked == item.item]:
-            findings.resolve(stopped, "The right one was scanned afterwards.", seq)
-        self._stopped = [(asked, finding) for asked, finding in self._stopped if asked != item.item]
 
     def _judge_article(
         self, entry: LedgerEntry, item: Item, label: Label, run: StepRun | None, findings: Findings

@@ -37,7 +37,14 @@ def test_the_demonstration_recipe_makes_an_order_that_a_unit_can_verify() -> Non
     assert replace(read, raw=b"") == order
     assert [step.step for step in read.steps] == ["receive", "prime", "load", "culture", "harvest", "close"]
     assert read.limits == (OrderLimit("temperature", 365, 375, -1, 60_000, ("culture",)),)
-    assert {item.item: item.needs for item in read.items} == {"donor-bag": 0, "cartridge": 5, "buffer": 6, "vector": 6}
+    assert {item.item: item.needs for item in read.items} == {
+        "donor-bag": 0,
+        "cartridge": 5,
+        "buffer": 6,
+        "vector": 6,
+        "filter": 6,
+        "bag": 1,
+    }
 
 
 def test_a_changed_byte_is_another_recipe() -> None:

@@ -60,6 +60,16 @@ def test_gtins_are_those_of_the_recipe(gtin: str) -> None:
     assert f'gtin = "{gtin}"' in recipe.read_text()
 
 
+def test_a_hibc_label_gets_its_plus_and_check_character() -> None:
+    """The check character is the published one of this article and lot (ANSI/HIBC 2)."""
+    assert labels.scan_label("+E20831269/$$8020423286539") == b"]d1+E20831269/$$8020423286539+\r\n"
+
+
+def test_labels_are_drawn_as_they_are_written() -> None:
+    assert labels.scan_label(MATERIALS[0].bag) == f"]d1{MATERIALS[0].bag}\r\n".encode()
+    assert labels.scan_label(MATERIALS[0].cartridge).startswith(b"]d201")
+
+
 def test_what_is_no_label_is_refused_in_words() -> None:
     with pytest.raises(labels.LabelError, match="is no label"):
         labels.gs1_label("[01]123")

@@ -49,8 +49,34 @@ def test_a_batch_that_is_right_in_everything(told: Told) -> None:
 def test_process_faults_are_found(told: Told) -> None:
     report = told.report(2)
     assert verdicts(report) == {"complete": True, "conforming": False, "authentic": True}
-    expected = {"wrong_item", "expired_material", "missing_scan", "step_out_of_order"}
+    expected = {"wrong_item", "expired_material", "missing_scan", "step_out_of_order", "forced_step"}
     assert codes(report) >= expected | {"parameter_excursion", "sensor_gap"}
+    assert not codes(report) & {"override_invalid", "same_person_verified"}
+
+
+def test_what_two_people_overruled_is_told_with_both(told: Told) -> None:
+    """SPEC W28: a step finished without its scan, one started out of order, an item of a wrong label."""
+    report = told.report(2)
+    overruled = [item for item in report["exceptions"] if "OP-207" in item["message"] and "OP-901" in item["message"]]
+    assert {item["code"] for item in overruled} == {"missing_scan", "step_out_of_order", "forced_step", "wrong_item"}
+    assert all(len(item["evidence"]) >= 2 for item in overruled)
+    (wrong,) = [item for item in overruled if item["code"] == "wrong_item"]
+    assert (wrong["severity"], wrong["state"]) == ("critical", "open")
+    (bag,) = [scan for scan in report["scans"] if scan["overruled"]]
+    assert (bag["item"], bag["accepted"], bag["overruled"]["reason"]) == ("bag", False, "old label, right bag")
+    assert not any(item["code"] == "missing_scan" and "bag" in item["message"].lower() for item in report["exceptions"])
+
+
+def test_labels_of_every_scheme_are_read_by_unit_and_cloud(told: Told) -> None:
+    """GS1, HIBC, ISBT 128 and a pattern of the site: drawn, scanned, judged by the unit, and read anew by the cloud."""
+    scans = {scan["item"]: scan for scan in told.report(1)["scans"]}
+    assert all(scan["accepted"] and not scan["findings"] for scan in scans.values())
+    assert scans["filter"]["article"] == "HIBC A99912345670"
+    assert scans["filter"]["lot"] == "WF0001"
+    assert scans["bag"]["article"].startswith("site pattern HB-")
+    assert scans["bag"]["serial"] == "0001"
+    assert scans["cartridge"]["gtin"] == "09520000010010"
+    assert scans["donor-bag"]["text"].startswith("=A9999")
 
 
 def test_the_alarm_of_the_excursion_is_raised_and_acknowledged(told: Told) -> None:
