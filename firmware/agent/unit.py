@@ -201,6 +201,7 @@ class Unit:
         for read in self._scanner.feed(scanned, hal.real_ms()):
             self._read(read)
         if self._boot_journaled:
+            self._record_clock()
             self._sample()
             self._end_override()
             self._heartbeat()
@@ -230,9 +231,8 @@ class Unit:
     def _message(self, message: "list[Any]") -> None:
         kind = message[0]
         if kind == frames.TIME:
-            due, step_ms = self._clock.told(message[1], message[2], self._hal.uptime_ms())
-            if due and self._boot_journaled:
-                self._try_append(events.CLOCK, events.clock(self._link.gateway or "gateway", step_ms))
+            self._clock.told(message[1], message[2], self._hal.uptime_ms())
+            self._record_clock()
         elif kind == frames.RECEIPT:
             self._custody.take_receipt(message[1], self._boot)
             if self._custody.must_free():
@@ -311,6 +311,14 @@ class Unit:
             self._flush_samples()
             self._append(events.CHANNELS, events.channels(self._sensors.channels))
             self._sensors.begin(self._journal.next_seq - 1, self._hal.uptime_ms())
+
+    def _record_clock(self) -> None:
+        """What happened to the clock, as soon as there is room to say so."""
+        clock = self._clock
+        if clock.is_due and self._boot_journaled:
+            source = self._link.gateway or "gateway"
+            if self._try_append(events.CLOCK, events.clock(source, clock.step_ms)):
+                clock.recorded()
 
     def _heartbeat(self) -> None:
         if self._hal.uptime_ms() - self._uptime_at_head_ms >= HEARTBEAT_MS:

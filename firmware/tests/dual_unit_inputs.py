@@ -2,24 +2,11 @@
 
 from agent import panel
 from agent.alarms import CLEARED, RAISED, Limits
-from agent.clock import Clock
 from agent.orders import Limit
 from agent.sensors import Sensors
 
 NOW_MS = 1795000000000  # 2026-11-18T07:06:40Z
 CHANNEL = {1: "temp", 2: "Cel", 3: -2, 4: 0, 5: 8000}
-
-
-def test_clock_grows_uncertain_and_takes_the_better_word() -> None:
-    clock = Clock(link_delay_ms=100)
-    assert clock.now(5) is None
-    assert clock.told(NOW_MS, 20, 1000) == (True, None)
-    assert clock.now(1000) == (NOW_MS, 121)
-    assert clock.now(1000 + 10000000) == (NOW_MS + 10000000, 120 + 1000 + 1)
-    assert clock.told(NOW_MS + 10000000 + 50, 20, 1000 + 10000000) == (False, 50)  # within bounds: no record
-    assert clock.now(1000 + 10000000) == (NOW_MS + 10000050, 121)
-    assert clock.told(NOW_MS, 0, 1000 + 10000000) == (True, -10000050)
-    assert clock.now(1000 + 10000000) == (NOW_MS, 101)
 
 
 def test_sensors_mark_what_is_wrong() -> None:
