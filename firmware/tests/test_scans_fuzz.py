@@ -73,17 +73,21 @@ def _damaged(rng: random.Random, line: bytes) -> bytes:
     )
 
 
-def _check(bench: Bench, before: int) -> None:
-    """What one read added is lawful, and an accepted item really names it."""
+def _checked(bench: Bench, before: int) -> "set[str]":
+    """The items that one read was accepted for: its records are lawful, and its code really names them."""
+    items = set()
     for kind, _batch, _operator, body in bench.records[before:]:
         SHAPES[RecordType(kind)].read(body)  # raises when a receiver of the contract would
         if kind == SCAN and body[4] == ACCEPTED:
             assert OWN[body[3]] in body[1], body
+            items.add(body[3])
+    return items
 
 
 def test_every_read_is_answered_and_no_wrong_item_accepted() -> None:
     rng, accepted, refused = random.Random(20), 0, 0
     bench, scanner, at_ms = _bench(), Scanner(), 0
+    items: "set[str]" = set()
     for _ in range(LINES):
         if len(bench.records) > 500 or not bench.procedure.step or bench.procedure.operator != "OP-1":
             bench = _bench()
@@ -98,9 +102,10 @@ def test_every_read_is_answered_and_no_wrong_item_accepted() -> None:
             bench.write(answer.records)
             assert answer.accepted or len(bench.records) > before, read.raw  # a refusal leaves its record
             assert all(" " <= char <= "~" for char in "".join(answer.words)), answer.words
-            _check(bench, before)
+            items |= _checked(bench, before)
             accepted += answer.accepted
             refused += not answer.accepted
+    assert items == set(OWN)
     assert accepted > LINES // 20
     assert refused > LINES // 2
 
