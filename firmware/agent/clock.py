@@ -1,8 +1,8 @@
 """The unit's wall clock: what time it is, and by how much that may be wrong.
 
 The unit has no battery clock: after each boot the time is unknown until the gateway tells it. Decides which words of
-the gateway are taken and which of them a clock record must tell. Never orders anything: order is the chain's (W19). Pure:
-uptime in, time out. Requirements: R14; SPEC section 4 (W20) and section 5, type 2.
+the gateway are taken and which of them a clock record must tell. Never orders anything: order is the chain's (W19).
+Pure: uptime in, time out. Requirements: R14; SPEC section 4 (W20) and section 5, type 2.
 """
 
 DRIFT_PPM = 200  # of the crystal, over temperature and age

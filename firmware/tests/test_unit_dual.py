@@ -18,6 +18,7 @@ MODULES = [
     "dual_unit_procedure",
     "dual_unit_override",
     "dual_unit_panel",
+    "dual_unit_time",
     "dual_devices",
     "dual_scanner",
     "dual_labels",

@@ -49,8 +49,6 @@ def _channel(channel: ChannelSpec) -> dict[int, object]:
     fields: dict[int, object] = {
         1: channel.name, 2: channel.unit, 3: channel.exponent, 4: channel.low, 5: channel.high,
     }  # fmt: skip
-    if channel.certificate is not None:
-        fields[6] = channel.certificate
-    if channel.due_ms is not None:
-        fields[7] = channel.due_ms
+    calibration = (channel.certificate, channel.due_ms, channel.sensor, channel.calibrated_ms, channel.offset)
+    fields.update((key, value) for key, value in enumerate(calibration, start=6) if value is not None)
     return fields

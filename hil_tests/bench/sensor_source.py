@@ -21,7 +21,10 @@ Reading = int | str | None  # a scaled value, FAULT, or None when no reading was
 
 @dataclass(frozen=True)
 class ChannelSpec:
-    """One sensor as the unit is told of it at enrolment (SPEC section 5, type 8)."""
+    """One sensor as the unit is told of it at enrolment (SPEC section 5, type 8).
+
+    sensor: what measures, type and serial number. offset: scaled, and contained in every value already.
+    """
 
     name: str
     unit: str
@@ -30,13 +33,17 @@ class ChannelSpec:
     high: int
     certificate: str | None = None
     due_ms: int | None = None
+    sensor: str | None = None
+    calibrated_ms: int | None = None
+    offset: int | None = None
 
 
-DEFAULT_CHANNELS = (
-    ChannelSpec("temperature", "Cel", -2, -1000, 8000, "CAL-T-0412", 1830297600000),
-    ChannelSpec("co2", "%", -2, 0, 2000, "CAL-C-0077", 1830297600000),
-    ChannelSpec("ph", "[pH]", -2, 0, 1400, "CAL-P-0231", 1830297600000),
-    ChannelSpec("pressure", "mbar", -1, 0, 20000, "CAL-B-0009", 1830297600000),
+_CALIBRATED_MS, _DUE_MS = 1764547200000, 1830297600000  # 2025-12-01 and 2028-01-01
+DEFAULT_CHANNELS = (  # invented sensors, and their names say so
+    ChannelSpec("temperature", "Cel", -2, -1000, 8000, "CAL-T-0412", _DUE_MS, "TMP117 TEST-0412", _CALIBRATED_MS, -3),
+    ChannelSpec("co2", "%", -2, 0, 2000, "CAL-C-0077", _DUE_MS, "NDIR20 TEST-0077", _CALIBRATED_MS, 4),
+    ChannelSpec("ph", "[pH]", -2, 0, 1400, "CAL-P-0231", _DUE_MS, "PHX1 TEST-0231", _CALIBRATED_MS, 0),
+    ChannelSpec("pressure", "mbar", -1, 0, 20000, "CAL-B-0009", _DUE_MS, "BMP280 TEST-0009", _CALIBRATED_MS, 12),
 )
 
 

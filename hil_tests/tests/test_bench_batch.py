@@ -306,3 +306,28 @@ def test_an_alarm_stays_on_the_panel_across_a_power_cut_until_acknowledged(unit:
         if record.body == wire.Alarm("limit_temperature", wire.AlarmState.ACKNOWLEDGED, None)
     ]
     assert [(record.operator, record.batch) for record in acknowledged] == [("OP-1", BATCH)]
+
+
+def test_the_channels_record_says_what_measures_and_since_when(unit: UnixUnit, peer: Peer) -> None:
+    peer.wait_types(RecordType.CHANNELS)
+    channels = next(record.body for record in peer.decoded() if isinstance(record.body, wire.Channels))
+    assert [(found.name, found.sensor, found.calibrated_ms, found.offset) for found in channels.channels] == [
+        (given.name, given.sensor, given.calibrated_ms, given.offset) for given in unit.sensors.channels
+    ]
+    assert channels.channels[0].sensor == "TMP117 TEST-0412"
+
+
+def test_what_is_wrong_with_a_sensor_stands_apart_from_its_values(unit: UnixUnit, peer: Peer) -> None:
+    unit.sensors.missing("temperature")
+    unit.sensors.fault("co2")
+    unit.sensors.stuck("ph", 700)
+    unit.sensors.stuck("pressure", 20001)
+
+    def found() -> set[tuple[int, int | None, int]]:
+        """Channel, value and mark of every sample that has a mark."""
+        bodies = [record.body for record in peer.decoded() if isinstance(record.body, wire.Samples)]
+        columns = [(at, sample) for body in bodies for at, column in enumerate(body.series) for sample in column]
+        return {(at, sample.value, int(sample.mark)) for at, sample in columns if sample.mark}
+
+    wanted = {(0, None, 1), (1, None, 4), (2, 700, 2), (3, 20001, 3)}  # missing, fault, stuck, out of range
+    peer.wait(lambda: wanted <= found(), f"{wanted}", timeout_s=40)
