@@ -15,6 +15,7 @@ help:
 	@echo "make test          everything: format, lint, types, imports, all tests"
 	@echo "make check         the quick part of it, for daily work"
 	@echo "make bench         measured figures as JSON"
+	@echo "make image         the unit's image for the RP2040, from Debian's sources; image-dev: with a prompt on USB"
 	@echo "make lock          resolve the dependencies anew into the lock files"
 	@echo "make clean         remove everything that the other targets made"
 
@@ -44,6 +45,21 @@ lint:
 bench:
 	@tools/setup.sh run
 	@.venv/bin/cartrace bench all --json
+
+# Built once for each state of the sources, into .cache/image.
+.PHONY: image image-dev image-host
+image:
+	@tools/setup.sh check
+	@$(PY) -m tools.board_image production
+
+image-dev:
+	@tools/setup.sh check
+	@$(PY) -m tools.board_image development
+
+# MicroPython for this machine with the image's own signer: tests of the C module run in it.
+image-host:
+	@tools/setup.sh check
+	@$(PY) -m tools.board_image host
 
 # --strip-extras and the --no-emit options keep the files free of anything that belongs to one machine.
 COMPILE := .venv/bin/pip-compile --quiet --strip-extras --allow-unsafe --generate-hashes --no-emit-index-url --no-emit-find-links --no-emit-trusted-host

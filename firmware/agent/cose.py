@@ -8,18 +8,35 @@ Spec: wire/SPEC.md section 3 (W10..W13) and section 7; RFC 9052 sections 4.2 and
 
 import hashlib
 
-from agent import cbor, ed25519
+from agent import cbor
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Protocol
 
+    class Ed25519(Protocol):
+        """An implementation of Ed25519: agent/ed25519.py, or the image's module ed25519_native. The hal says which.
+
+        sign raises ValueError for a public key that is not the seed's; verify and key_is_sound are strict (W13).
+        """
+
+        kind: str  # "pure" or "native", as the genesis record says it
+
+        def public_key(self, seed: bytes) -> bytes: ...
+        def sign(self, seed: bytes, public_key: bytes, message: bytes) -> bytes: ...
+        def verify(self, public_key: bytes, message: bytes, signature: bytes) -> bool: ...
+        def key_is_sound(self, public_key: bytes) -> bool: ...
+
     class Signer(Protocol):
-        """What signs: PureSigner here, or a native module behind the same four names."""
+        """What signs a unit's records: SeedSigner here. A secure element takes its place behind the same four names:
+
+        it makes its key itself and gives away public_key only, so that no flash holds a seed. kid is
+        kid_of(public_key); sign returns the 64 bytes of RFC 8032 for the whole message (a digest will not do).
+        """
 
         public_key: bytes
         kid: bytes
-        kind: str  # "pure" or "native", as the genesis record says it
+        kind: str
 
         def sign(self, message: bytes) -> bytes: ...
 
@@ -32,6 +49,7 @@ RECORD_BYTES_MAX = 1024  # W4
 RECEIPT_BYTES_MAX = 256  # W4
 ORDER_BYTES_MAX = 4096  # W4
 KID_BYTES = 8
+SIGNATURE_BYTES = 64
 SIGN1_TAG = 0xD2  # tag 18 as it stands in the bytes
 ALGORITHM = -19  # Ed25519, fully specified
 _LIMITS = {RECORD: RECORD_BYTES_MAX, RECEIPT: RECEIPT_BYTES_MAX, ORDER: ORDER_BYTES_MAX}
@@ -45,18 +63,35 @@ class CoseError(ValueError):
         self.code = code
 
 
-class PureSigner:
-    """Signs with ed25519.py. The seed (32 bytes) stays in this object; nothing prints it."""
+class SeedSigner:
+    """Signs with a seed of 32 bytes and its public key. The seed stays in this object; nothing prints it."""
 
-    kind = "pure"
-
-    def __init__(self, seed: bytes) -> None:
+    def __init__(self, engine: "Ed25519", seed: bytes) -> None:
+        self._engine = engine
         self._seed = seed
-        self.public_key = ed25519.public_key(seed)
+        self.kind = engine.kind
+        self.public_key = engine.public_key(seed)
         self.kid = kid_of(self.public_key)
 
     def sign(self, message: bytes) -> bytes:
-        return ed25519.sign(self._seed, self.public_key, message)
+        return self._engine.sign(self._seed, self.public_key, message)
+
+
+class PublicKey:
+    """A key of 32 bytes, and what verifies by it."""
+
+    def __init__(self, engine: "Ed25519", raw: bytes) -> None:
+        self._engine = engine
+        self._raw = raw
+        self.kid = kid_of(raw)
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether it is canonical and not of small order (W13)."""
+        return self._engine.key_is_sound(self._raw)
+
+    def has_signed(self, message: bytes, signature: bytes) -> bool:
+        return self._engine.verify(self._raw, message, signature)
 
 
 def kid_of(public_key: bytes) -> bytes:
@@ -71,8 +106,8 @@ def sign1(signer: "Signer", aad: bytes, payload: bytes) -> bytes:
     return bytes((SIGN1_TAG,)) + cbor.encode([protected, {}, payload, signature])
 
 
-def open1(raw: bytes, aad: bytes, public_key: bytes) -> bytes:
-    """The payload of raw, when public_key signed it for the domain aad.
+def open1(raw: bytes, aad: bytes, key: PublicKey) -> bytes:
+    """The payload of raw, when key signed it for the domain aad.
 
     Raises CoseError: too_large, not_cbor, not_deterministic, wrong_shape, wrong_algorithm, wrong_key (another kid),
     key_refused (W13) or signature_invalid.
@@ -80,22 +115,22 @@ def open1(raw: bytes, aad: bytes, public_key: bytes) -> bytes:
     if len(raw) > _LIMITS[aad]:
         raise CoseError("too_large", "%d bytes, at most %d" % (len(raw), _LIMITS[aad]))
     protected, unprotected, payload, signature = _parts(raw)
-    _check_header(protected, kid_of(public_key))
+    _check_header(protected, key.kid)
     if unprotected != {}:
         raise CoseError("wrong_shape", "something stands in the unprotected header")
-    if not ed25519.verify(public_key, _signed_bytes(protected, aad, payload), signature):
-        if not ed25519.key_is_sound(public_key):
+    if not key.has_signed(_signed_bytes(protected, aad, payload), signature):
+        if not key.is_sound:
             raise CoseError("key_refused", "the public key is of small order or not canonical")
         raise CoseError("signature_invalid", "the signature does not fit these bytes")
     return payload
 
 
-def open_receipt(raw: bytes, cloud_public_key: bytes) -> "tuple[bytes, int, bytes, int]":
+def open_receipt(raw: bytes, cloud_key: PublicKey) -> "tuple[bytes, int, bytes, int]":
     """(kid, seq, digest, time_ms) of a receipt that the cloud signed (SPEC section 7). Raises CoseError.
 
     Whether it is for this stream, and whether digest is that of our own record seq, is for the caller (W41).
     """
-    receipt = _decode(open1(raw, RECEIPT, cloud_public_key))
+    receipt = _decode(open1(raw, RECEIPT, cloud_key))
     if not isinstance(receipt, dict) or set(receipt) != {1, 2, 3, 4}:
         raise CoseError("wrong_shape", "a receipt has the keys 1 to 4")
     kid, seq, digest, time_ms = receipt[1], receipt[2], receipt[3], receipt[4]
@@ -133,7 +168,7 @@ def _parts(raw: bytes) -> "tuple[bytes, Any, bytes, bytes]":
     protected, unprotected, payload, signature = parts
     if not (isinstance(protected, bytes) and isinstance(payload, bytes)):
         raise CoseError("wrong_shape", "protected header and payload are byte strings")
-    if not _is_bytes(signature, ed25519.SIGNATURE_BYTES):
+    if not _is_bytes(signature, SIGNATURE_BYTES):
         raise CoseError("wrong_shape", "the signature is not 64 bytes")
     return protected, unprotected, payload, signature
 

@@ -36,7 +36,9 @@ class Custody:
     lost_samples: refused or dropped for want of room, and no record says so yet.
     """
 
-    def __init__(self, journal: "Journal", slots: "Slots", kid: bytes, cloud_key: bytes, gives_up: bool) -> None:
+    def __init__(
+        self, journal: "Journal", slots: "Slots", kid: bytes, cloud_key: cose.PublicKey, gives_up: bool
+    ) -> None:
         self._journal = journal
         self._slots = slots
         self._kid = kid
@@ -194,10 +196,13 @@ class Custody:
     def check_some(self) -> None:
         """Read back a few of the records that this boot found waiting; what is not readable is a loss to record."""
         thru = min(self._checked_next + CHECKED_PER_TURN, self._check_thru)
-        for seq in range(max(self._checked_next, self.oldest), thru):
+        seq = max(self._checked_next, self.oldest)
+        while seq < thru:
             if self._journal.read(seq) is None:
                 self.note_unreadable(seq)
-        self._checked_next = thru
+                thru = seq + 1  # trying to put its block right took long enough
+            seq += 1
+        self._checked_next = max(self._checked_next, seq)
 
     @property
     def _is_checked(self) -> bool:

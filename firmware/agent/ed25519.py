@@ -31,26 +31,33 @@ SQRT_M1 = pow(2, (P - 1) // 4, P)
 SEED_BYTES = KEY_BYTES = 32
 SIGNATURE_BYTES = 64
 
+kind = "pure"  # as the genesis record says it (cose.Ed25519)
+
 TEETH = 5  # comb: bit i, i + 51, .. i + 204 of the scalar are looked up together
 COLUMNS = 51  # 5 * 51 = 255 bits
 WINDOW_BITS = 4  # of the multiples of a public key
 IDENTITY = (0, 1, 1, 0)
 
+_own_pair = [b"", b""]  # the seed used last, and its public key
 _comb: "list[bytes]" = []  # 32 points of 3 numbers of 32 bytes: as integers they would take three times the heap
 
 
 def public_key(seed: bytes) -> bytes:
     """The 32-byte public key of a 32-byte seed (RFC 8032 section 5.1.5)."""
-    scalar, _ = _expand(seed)
-    return _encode(_times_base(scalar))
+    if _own_pair[0] != seed:
+        scalar, _ = _expand(seed)
+        _own_pair[1] = _encode(_times_base(scalar))
+        _own_pair[0] = seed
+    return _own_pair[1]
 
 
 def sign(seed: bytes, public: bytes, message: bytes) -> bytes:
     """The 64-byte signature of message (RFC 8032 section 5.1.6).
 
-    public must be public_key(seed): signing the same message under another one gives the seed away.
+    public must be public_key(seed), or it raises ValueError: signing one message under two keys gives the seed away.
     """
-    assert len(public) == KEY_BYTES
+    if public != public_key(seed):
+        raise ValueError("public key of another seed")
     scalar, prefix = _expand(seed)
     nonce = _number(_sha512(prefix + message)) % L
     r = _encode(_times_base(nonce))
@@ -91,7 +98,8 @@ def _number(raw: bytes) -> int:
 
 
 def _expand(seed: bytes) -> "tuple[int, bytes]":
-    assert len(seed) == SEED_BYTES
+    if len(seed) != SEED_BYTES:
+        raise ValueError("a seed has 32 bytes")
     digest = _sha512(seed)
     scalar = _number(digest[:32]) & ((1 << 254) - 8) | (1 << 254)
     return scalar, digest[32:]

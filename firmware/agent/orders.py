@@ -106,12 +106,12 @@ class Order:
         return None
 
 
-def open_order(raw: bytes, cloud_public_key: bytes, kid: bytes) -> Order:
+def open_order(raw: bytes, cloud_key: cose.PublicKey, kid: bytes) -> Order:
     """The order in raw when the cloud signed it for the stream kid; raises OrderRefused."""
     if len(raw) > cose.ORDER_BYTES_MAX:
         raise OrderRefused("malformed")
     try:
-        payload = cose.open1(raw, cose.ORDER, cloud_public_key)
+        payload = cose.open1(raw, cose.ORDER, cloud_key)
     except cose.CoseError:
         raise OrderRefused("forged")  # noqa: B904  MicroPython keeps no cause
     try:

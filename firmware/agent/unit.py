@@ -7,7 +7,7 @@ The hal is what agent/hal/unix.py defines; it is the only way out of here.
 
 import hashlib
 
-from agent import alarms, cbor, cose, ed25519, events, frames, orders, panel
+from agent import alarms, cbor, cose, events, frames, orders, panel
 from agent.clock import Clock
 from agent.custody import Custody, event_of
 from agent.dialogue import OVERRIDE_MS, Dialogue
@@ -57,10 +57,11 @@ class Unit:
         self._slots = Slots(hal.slots_flash)
         self._journal = Journal(hal.journal_flash)
         config = self._enrolment()
-        self._unit_id, self._epoch, self._cloud_key = config[1], config[2], config[3]
-        self._signer = cose.PureSigner(config[CONFIG_SEED])
+        self._unit_id, self._epoch = config[1], config[2]
+        self._cloud_key = cose.PublicKey(hal.ed25519, config[3])
+        self._signer = cose.SeedSigner(hal.ed25519, config[CONFIG_SEED])
         gives_up = config.get(CONFIG_WHEN_FULL) == 1
-        self._custody = Custody(self._journal, self._slots, self._signer.kid, config[3], gives_up)
+        self._custody = Custody(self._journal, self._slots, self._signer.kid, self._cloud_key, gives_up)
         self._sensors = Sensors(config[4])
         self._procedure = Procedure(config[6])
         self._dialogue = Dialogue(self._procedure, self._setting("override_ms", OVERRIDE_MS))
@@ -106,7 +107,7 @@ class Unit:
             raw = bytes.fromhex(letter)
         try:
             config: "dict[int, Any]" = cbor.decode(raw)
-            whole = all([key in config for key in CONFIG_KEYS]) and ed25519.key_is_sound(config[3])
+            whole = all([key in config for key in CONFIG_KEYS]) and self._hal.ed25519.key_is_sound(config[3])
         except (cbor.CborError, TypeError):
             raise OutOfService(panel.broken("Configuration is", "damaged."))  # noqa: B904  MicroPython keeps no cause
         if not whole:
@@ -194,11 +195,12 @@ class Unit:
         hal.wait(self._rest_real_ms())
         self._begin_boot()
         heard, scanned = hal.link_read(), hal.scanner_read()
+        if hal.scanner_disturbed():  # asked and fed before a message can write to flash: times are of these bytes
+            self._scanner.disturbed(hal.real_ms())
+        reads = self._scanner.feed(scanned, hal.real_ms())
         for message in self._link.receive(heard, hal.uptime_ms()):
             self._message(message)
-        if hal.scanner_disturbed():
-            self._scanner.disturbed(hal.real_ms())
-        for read in self._scanner.feed(scanned, hal.real_ms()):
+        for read in reads:
             self._read(read)
         if self._boot_journaled:
             self._record_clock()

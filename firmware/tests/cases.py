@@ -1,6 +1,7 @@
 """Cases for the dual tests, one JSON value per line, so that they fit a unit's heap. Runs on MicroPython and CPython.
 
-The directory is named by the environment variable CARTRACE_CASES; test_cores_dual.py fills it.
+The directory is named by the environment variable CARTRACE_CASES; test_cores_dual.py fills it. CARTRACE_ED25519=native
+lets the tests of signatures ask the image's C module instead of agent/ed25519.py.
 """
 
 import binascii
@@ -9,7 +10,14 @@ import json
 import os
 import sys
 
+if os.getenv("CARTRACE_ED25519") == "native":  # an interpreter that has the image's C module
+    import ed25519_native as ed25519  # type: ignore[import-not-found]  # its functions are those of the other
+else:
+    from agent import ed25519
+
 SMALL_HEAP = sys.implementation.name == "micropython"
+
+__all__ = ("cases", "ed25519", "plain", "raises")
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -2,9 +2,11 @@
 
 from binascii import hexlify, unhexlify
 
-from agent import cose, ed25519
+from agent import cose
+from agent import ed25519 as pure_ed25519
+from agent import sha512 as sha512_constants
 from agent.sha512 import sha512
-from tests.cases import cases, raises
+from tests.cases import cases, ed25519, raises
 
 SEED = bytes(range(32))
 # RFC 8032 section 7.1: seed, public key, message, signature
@@ -38,6 +40,27 @@ def test_sha512_of_known_messages() -> None:
     assert hexlify(sha512(b"abc"))[:32] == b"ddaf35a193617abacc417349ae204131"
     for case in cases("sha512"):
         assert sha512(case["message"]) == case["digest"], len(case["message"])
+
+
+def root_fraction(number: int, power: int) -> int:
+    """The first 64 bits of the fraction of the power-th root of number (FIPS 180-4 sections 4.2.3 and 5.3.5)."""
+    low, high = 0, 1 << 70  # roots of the primes used are below 2^6
+    while high - low > 1:
+        middle = (low + high) >> 1
+        if middle**power <= number << 64 * power:
+            low = middle
+        else:
+            high = middle
+    return low & ((1 << 64) - 1)
+
+
+def test_sha512_begins_with_the_roots_of_primes() -> None:
+    primes = [number for number in range(2, 410) if all([number % divisor for divisor in range(2, number)])]
+    assert len(primes) == len(sha512_constants._K)
+    for prime, constant in zip(primes, sha512_constants._K):
+        assert constant == root_fraction(prime, 3), prime
+    for prime, constant in zip(primes, sha512_constants._START):
+        assert constant == root_fraction(prime, 2), prime
 
 
 def test_ed25519_rfc_8032() -> None:
@@ -76,12 +99,12 @@ def test_ed25519_refuses_s_beyond_the_group_order() -> None:
     public = ed25519.public_key(SEED)
     signature = ed25519.sign(SEED, public, b"cartridge")
     s = int.from_bytes(signature[32:], "little")
-    assert not ed25519.verify(public, b"cartridge", signature[:32] + (s + ed25519.L).to_bytes(32, "little"))
+    assert not ed25519.verify(public, b"cartridge", signature[:32] + (s + pure_ed25519.L).to_bytes(32, "little"))
 
 
 def test_ed25519_refuses_forgeries_that_need_no_secret() -> None:
     # R = 7 B and S = 7 fit every message whose challenge a key of small order turns into nothing: one in eight or more.
-    r = ed25519._encode(ed25519._times_base(7))
+    r = pure_ed25519._encode(pure_ed25519._times_base(7))
     for case in cases("weak_keys"):
         for message in range(24):
             assert not ed25519.verify(case["key"], bytes((message,)), r + bytes((7,)) + bytes(31)), case["name"]
@@ -97,27 +120,56 @@ def test_ed25519_refuses_keys_under_which_forging_is_easy() -> None:
     assert not ed25519.key_is_sound(b"short")
 
 
-def test_cose_refuses_a_signature_for_another_purpose() -> None:
-    signer = cose.PureSigner(SEED)
-    raw = cose.sign1(signer, cose.RECORD, b"\xa0")
-    assert cose.open1(raw, cose.RECORD, signer.public_key) == b"\xa0"
-    assert raises(cose.CoseError, cose.open1, raw, cose.ORDER, signer.public_key).code == "signature_invalid"
+def test_ed25519_signs_under_no_other_key() -> None:
+    # Two signatures of one message under two public keys give the seed away.
     other = ed25519.public_key(bytes(32))
-    assert raises(cose.CoseError, cose.open1, raw, cose.RECORD, other).code == "wrong_key"
+    for _ in range(2):
+        raises(ValueError, ed25519.sign, SEED, other, b"cartridge")
+        assert ed25519.verify(ed25519.public_key(SEED), b"m", ed25519.sign(SEED, ed25519.public_key(SEED), b"m"))
+    raises(ValueError, ed25519.public_key, b"short")
+    raises(ValueError, ed25519.sign, b"short", other, b"cartridge")
+    raises(ValueError, ed25519.sign, bytes(32), b"short", b"cartridge")
+
+
+def test_ed25519_takes_wrong_lengths_for_wrong_signatures() -> None:
+    public = ed25519.public_key(SEED)
+    signature = ed25519.sign(SEED, public, b"")
+    assert ed25519.verify(public, b"", signature)
+    for key, text in ((public, b""), (public, signature[:63]), (public, signature + b"x"), (public[:31], signature)):
+        assert not ed25519.verify(key, b"", text)
+
+
+def key(raw: bytes) -> cose.PublicKey:
+    return cose.PublicKey(ed25519, raw)
+
+
+def test_cose_signs_and_opens_with_the_same_engine() -> None:
+    signer = cose.SeedSigner(ed25519, SEED)
+    assert signer.kind == ed25519.kind
+    assert signer.kid == cose.kid_of(signer.public_key) == key(signer.public_key).kid
+
+
+def test_cose_refuses_a_signature_for_another_purpose() -> None:
+    signer = cose.SeedSigner(ed25519, SEED)
+    raw = cose.sign1(signer, cose.RECORD, b"\xa0")
+    assert cose.open1(raw, cose.RECORD, key(signer.public_key)) == b"\xa0"
+    assert raises(cose.CoseError, cose.open1, raw, cose.ORDER, key(signer.public_key)).code == "signature_invalid"
+    other = ed25519.public_key(bytes(32))
+    assert raises(cose.CoseError, cose.open1, raw, cose.RECORD, key(other)).code == "wrong_key"
 
 
 def test_cose_refuses_every_flipped_bit_of_a_receipt() -> None:
     for case in cases("receipts"):
-        assert case["kid"] == cose.open_receipt(case["receipt"], case["cloud_key"])[0]
+        assert case["kid"] == cose.open_receipt(case["receipt"], key(case["cloud_key"]))[0]
     for bit in range(0, 8 * len(case["receipt"]), 7):
         flipped = bytearray(case["receipt"])
         flipped[bit >> 3] ^= 1 << (bit & 7)
-        raises(cose.CoseError, cose.open_receipt, bytes(flipped), case["cloud_key"])
+        raises(cose.CoseError, cose.open_receipt, bytes(flipped), key(case["cloud_key"]))
 
 
 def test_cose_opens_receipts_of_the_vectors() -> None:
     for case in cases("receipts"):
-        kid, seq, digest, time_ms = cose.open_receipt(case["receipt"], case["cloud_key"])
+        kid, seq, digest, time_ms = cose.open_receipt(case["receipt"], key(case["cloud_key"]))
         assert (kid, seq, digest, time_ms) == (case["kid"], case["seq"], case["digest"], case["time_ms"])
 
 
@@ -125,7 +177,7 @@ def test_cose_refuses_what_the_vectors_refuse() -> None:
     for case in cases("reject_signed"):
         aad = {"receipt": cose.RECEIPT, "order": cose.ORDER}.get(case["kind"], cose.RECORD)
         if case["kind"] == "receipt":
-            error = raises(cose.CoseError, cose.open_receipt, case["raw"], case["public_key"])
+            error = raises(cose.CoseError, cose.open_receipt, case["raw"], key(case["public_key"]))
         else:
-            error = raises(cose.CoseError, cose.open1, case["raw"], aad, case["public_key"])
+            error = raises(cose.CoseError, cose.open1, case["raw"], aad, key(case["public_key"]))
         assert error.code == case["code"], (case["name"], error.code)

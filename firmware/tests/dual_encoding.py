@@ -2,7 +2,7 @@
 
 import hashlib
 
-from agent import cbor, cose, events, frames, orders, samples
+from agent import cbor, cose, ed25519, events, frames, orders, samples
 from agent.chain import FIRST_PREV, Chain
 from tests.cases import cases, raises
 
@@ -141,10 +141,10 @@ def test_events_of_every_type_are_the_golden_bytes() -> None:
         types.add(e[7])
         time = (e[5], e[6]) if 5 in e else None
         event = events.event(e[1], e[2], e[3], e[4], time, e[7], e.get(8), e.get(9), _body(e[7], e[10]))
-        raw = cose.sign1(cose.PureSigner(case["seed"]), cose.RECORD, cbor.encode(event))
+        raw = cose.sign1(cose.SeedSigner(ed25519, case["seed"]), cose.RECORD, cbor.encode(event))
         assert raw == case["record"], case["name"]
         assert events.seq_of(raw[:40]) == e[1]
-        assert cbor.decode(cose.open1(raw, cose.RECORD, case["public_key"])) == e
+        assert cbor.decode(cose.open1(raw, cose.RECORD, cose.PublicKey(ed25519, case["public_key"]))) == e
     assert sorted(types) == list(range(16))
 
 
@@ -152,7 +152,7 @@ def test_orders_of_the_vectors() -> None:
     schemes = set()
     for case in cases("orders"):
         fields = case["fields"]
-        order = orders.open_order(case["order"], case["cloud_key"], fields[2])
+        order = orders.open_order(case["order"], cose.PublicKey(ed25519, case["cloud_key"]), fields[2])
         assert order.digest == case["digest"], case["name"]
         for item, wanted in zip(order.items, fields[8]):
             assert (item.scheme, item.code) == (wanted.get(6, 0), wanted.get(7, "")), case["name"]
@@ -164,11 +164,13 @@ def test_orders_of_the_vectors() -> None:
 def test_orders_that_the_host_refuses_are_refused_by_the_unit() -> None:
     for case in cases("reject_orders"):
         try:
-            payload = cose.open1(case["raw"], cose.ORDER, case["public_key"])
+            payload = cose.open1(case["raw"], cose.ORDER, cose.PublicKey(ed25519, case["public_key"]))
             kid = cbor.decode(payload).get(2)
         except cose.CoseError:
             kid = bytes(8)
-        error = raises(orders.OrderRefused, orders.open_order, case["raw"], case["public_key"], kid)
+        error = raises(
+            orders.OrderRefused, orders.open_order, case["raw"], cose.PublicKey(ed25519, case["public_key"]), kid
+        )
         assert error.code in ("forged", "malformed"), (case["name"], error.code)
 
 
@@ -215,7 +217,7 @@ def test_events_refuse_a_scan_that_they_had_to_cut() -> None:
 
 
 def test_longest_records_fit_the_limit() -> None:
-    signer = cose.PureSigner(bytes(32))
+    signer = cose.SeedSigner(ed25519, bytes(32))
     batch = samples.SampleBatch(MAX_UINT, MAX_UINT, MAX_UINT, 8)
     sign, marks = 1, (samples.STUCK, samples.OUT_OF_RANGE)
     while not batch.full(batch.start_ms):  # the widest values, and a new mark each time

@@ -13,6 +13,7 @@ from typing import Any
 
 import nacl.exceptions
 import nacl.signing
+from agent import ed25519 as pure_ed25519
 from agent import signals
 from agent.drivers.ssd1306 import Ssd1306
 from agent.screen import Screen
@@ -45,6 +46,9 @@ class Ed25519:
         except (nacl.exceptions.BadSignatureError, ValueError):
             return False
         return True
+
+    def key_is_sound(self, public_key: bytes) -> bool:
+        return bool(pure_ed25519.key_is_sound(public_key))
 
 
 class FlashPart:

@@ -17,6 +17,11 @@ import time
 
 import micropython
 
+try:
+    import ed25519_native as ed25519
+except ImportError:  # an interpreter without the C module (firmware/boards/usermod)
+    from agent import ed25519
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
@@ -88,6 +93,7 @@ class Hal:
     """The board as the unit sees it."""
 
     model = "bench-unix"
+    ed25519 = ed25519
 
     def __init__(self, bus_fd: int, link_fd: int, scanner_fd: int) -> None:
         self.cause = POWER

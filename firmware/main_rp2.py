@@ -1,0 +1,32 @@
+"""The firmware on the real board: frozen into the image, started by its _boot.py (firmware/boards).
+
+Decides nothing but what to do without a place to record: say so on the panel and wait. An error ends in a restart from
+the journal (_boot.py), because RAM may be half done.
+"""
+
+import gc
+
+from agent.hal.rp2 import Hal
+from agent.unit import OutOfService, Unit
+
+COLLECT_BYTES = 24576  # garbage at most before it is collected: more makes the heap ragged, less costs time
+OUT_OF_SERVICE_WAIT_MS = 500
+
+
+def main(watchdog: bool = True) -> None:
+    """One boot, to the end of power."""
+    gc.collect()
+    gc.threshold(COLLECT_BYTES)  # type: ignore[attr-defined]
+    hal = Hal(watchdog)
+    try:
+        unit = Unit(hal)  # type: ignore[arg-type]  # another board's Hal, with the same names
+        unit.boot()
+    except OutOfService as state:
+        hal.show(state.lines)
+        while True:
+            hal.feed_watchdog()
+            hal.wait(OUT_OF_SERVICE_WAIT_MS)
+            hal.link_read()
+            hal.scanner_read()
+    while True:
+        unit.turn()
