@@ -132,7 +132,8 @@ def _supplement(label: Label, part: str) -> None:
         if len(date) != 8 or not is_digits(date) or not date_exists(int(date[:4]), int(date[4:6]), int(date[6:])):
             raise LabelError(UNREADABLE, "No such date:", part[:21])
         if part[:3] == "14D":
-            if label.expiry and label.expiry[:6] != date[2:]:
+            told = 4 if label.notes & MONTH_ONLY else 6  # digits that the secondary code stated
+            if label.expiry and label.expiry[:told] != date[2 : 2 + told]:
                 raise LabelError(UNREADABLE, "Two expiry dates", "on one label")
             label.expiry, label.notes = date, label.notes & ~MONTH_ONLY
     elif part[:1] == "S" and not label.serial:
