@@ -137,10 +137,17 @@ class Materials(Snapshot):
         if same is not None:  # one exception for one fact; ours says more than the unit's reason
             findings.drop(same)
         findings.harden(refused.finding, same or refused.finding, overruling.words, overruling.fact.evidence)
+        codes = dict.fromkeys([refused.finding.code, *(found.code for found in judged)])
+        self._mark_overruled(overruling, place, run.step if run else None, tuple(codes))
+
+    def forced(self, overruling: Overruling, step: str) -> None:
+        """Two people had a step started or finished: the scan of the refused command shows it; the step tells it."""
+        if overruling.refused is not None:
+            self._mark_overruled(overruling, overruling.refused.place, step, ("forced_step",))
+
+    def _mark_overruled(self, overruling: Overruling, place: int, step: str | None, codes: tuple[str, ...]) -> None:
         fact, moment = self._scans[place]
-        codes = dict.fromkeys([*fact.findings, *(found.code for found in judged)])
-        step = run.step if run else None
-        self._scans[place] = replace(fact, step=step, findings=tuple(codes), overruled=overruling.fact), moment
+        self._scans[place] = replace(fact, step=step, findings=codes, overruled=overruling.fact), moment
 
     def facts(self, times: UnitTimes) -> tuple[ScanFact, ...]:
         """All scans in stream order; a time that the record lacks is taken from its boot's clock."""

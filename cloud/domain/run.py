@@ -127,6 +127,8 @@ class BatchRun(Snapshot):
             self._overrule(record, body)
         elif isinstance(body, Step):
             self.procedure.take(record, body, self.times, findings, overruling)
+            if overruling is not None:
+                self.materials.forced(overruling, body.step)
             self.sensors.steps(moment_of(record), record.seq, self.procedure.active_steps())
         elif isinstance(body, Quantity):
             self.balance.quantity(record.seq, body, findings)

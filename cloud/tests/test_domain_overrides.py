@@ -1,5 +1,6 @@
 """Overrides in the reports (W28): what two people overruled counts, with both names; what does not hold is told."""
 
+import random
 from dataclasses import replace
 
 import pytest
@@ -196,6 +197,8 @@ def test_a_step_forced_out_of_order_is_told_with_both_people() -> None:
     assert found(report, "step_out_of_order")[0].severity == MAJOR
     culture = next(step for step in report.steps if step.step == "culture")
     assert [(one.first, one.second) for one in culture.overruled] == [("OP-114", "OP-115")]
+    command = next(scan for scan in report.scans if scan.text == "CT/STEP/START/culture")
+    assert (command.step, command.findings, command.overruled) == ("culture", ("forced_step",), culture.overruled[0])
 
 
 def load_late(unit: Unit) -> None:
@@ -260,6 +263,20 @@ def test_a_hole_accuses_nobody_of_an_invalid_override(lost: int) -> None:
     fold.add(entry_of(late))
     whole = report_of(unit)
     assert fold.report(0).to_bytes() == whole.to_bytes()
+
+
+def test_the_order_of_arrival_changes_nothing() -> None:
+    """Also with a report in between, which folds what lies behind a hole into a copy."""
+    unit = good_batch(load=culture_first, culture=finish_without_scan)
+    whole = report_of(unit).to_bytes()
+    for seed in range(20):
+        arriving = list(unit.records)
+        random.Random(seed).shuffle(arriving)
+        fold = fold_of([])
+        for record in arriving:
+            fold.add(entry_of(record))
+            fold.report(0)
+        assert fold.report(0).to_bytes() == whole
 
 
 def test_a_report_comes_back_from_its_json() -> None:

@@ -236,6 +236,23 @@ def test_scans_are_read_in_words_with_separators_visible(qa: Client) -> None:
     assert "typed by hand" in content
 
 
+def test_what_two_people_overruled_is_told_in_words(qa: Client) -> None:
+    content = text_of(qa, "/batches/B-2026-0102/")
+    assert "<strong>Overruled</strong>" in content
+    assert "by OP-207 with OP-901: “QA prolonged lot LV-31”" in content
+    assert content.count("overruled by OP-207 with OP-901") == 2  # two steps
+    assert "forced the start of step Load cells and vector" in content
+    records = text_of(qa, "/batches/B-2026-0102/records/?type=override")
+    assert "overruled the refusal of record" in records
+
+
+def test_a_channel_shows_what_measures_and_how_it_was_adjusted(qa: Client) -> None:
+    content = text_of(qa, "/batches/B-2026-0101/")
+    assert "SCD41 0x8F21" in content
+    assert "calibrated 2026-10-13" in content
+    assert "adjusted by -0.12 %" in content
+
+
 def test_a_batch_that_does_not_exist_is_said(qa: Client) -> None:
     answer = qa.get("/batches/B-0000/")
     assert answer.status_code == 404

@@ -35,6 +35,8 @@ from wire.bodies import (
     Operator,
     OperatorAction,
     Outcome,
+    Override,
+    OverrideAction,
     Quantity,
     QuantityKind,
     RecordType,
@@ -145,7 +147,7 @@ heartbeat_s = 300
 CHANNELS = Channels(
     (
         Channel("temperature", "Cel", -2, 0, 6000, "CAL-7731", START_MS + 90 * 86_400_000),
-        Channel("co2", "%", -2, 0, 2000, None, None),
+        Channel("co2", "%", -2, 0, 2000, None, None, "SCD41 0x8F21", START_MS - 40 * 86_400_000, -12),
     )
 )
 STEPS = ("receive", "prime", "load", "culture", "harvest")
@@ -228,6 +230,10 @@ class SigningUnit:
         verdict = ScanVerdict.REFUSED if refused else ScanVerdict.ACCEPTED
         entry = Entry.MANUAL if manual else Entry.SCANNER
         self.sign(Scan(raw, aim, item, verdict, refused, entry, 0), after_ms=15_000)
+
+    def overrule(self, action: OverrideAction, subject: str, reason: str, second: str = "OP-901") -> None:
+        """Two people overrule the refusal of the scan just signed."""
+        self.sign(Override(len(self.raws) - 1, action, subject, reason, second), after_ms=12_000)
 
     def sense(self, temperatures: Sequence[Reading], co2: Sequence[Reading]) -> None:
         """A sensor batch that ends now."""
@@ -352,7 +358,7 @@ def good_batch(works: Works, unit: SigningUnit, batch: str) -> None:
 
 
 def faulty_batch(works: Works, unit: SigningUnit, batch: str) -> None:
-    """Wrong item refused, an expired lot, a step out of order, one skipped scan, an excursion, missing samples."""
+    """Wrong item refused, an expired lot and a step out of order overruled, an item left out, an excursion, a gap."""
     order = works.order(batch, unit)
     unit.sign_in("OP-207")
     unit.open(batch, order)
@@ -360,13 +366,18 @@ def faulty_batch(works: Works, unit: SigningUnit, batch: str) -> None:
     unit.scan("donor-bag", label("buffer"), refused="wrong_item")
     unit.scan("donor-bag", f"DON-{batch[-4:]}".encode(), aim="]d1", manual=True)
     unit.done("receive")
+    unit.scan("", b"CT/STEP/START/load", aim="]d1", refused="wrong_step")
+    unit.overrule(OverrideAction.START_STEP, "load", "vector thawed early")
     unit.start("load", "vector thawed early")
-    unit.scan("vector", label("vector", lot="LV-31", expiry="261031"))
+    unit.scan("vector", label("vector", lot="LV-31", expiry="261031"), refused="expired")
+    unit.overrule(OverrideAction.ACCEPT_ITEM, "vector", "QA prolonged lot LV-31")
     unit.done("load")
     unit.start("prime")
     unit.scan("cartridge", label("cartridge", serial="709002"))
     unit.scan("buffer", b"01095200000100271727063010A12" + GS + b"XX", refused="ambiguous")
     unit.sign(Quantity("buffer", QuantityKind.ISSUED, 5000, -1, "mL", "A1207"))
+    unit.scan("buffer", b"CT/STEP/DONE", aim="]d1", refused="not_asked")
+    unit.overrule(OverrideAction.FINISH_STEP, "prime", "buffer label smeared")
     unit.done("prime", "buffer label smeared")
     unit.start("culture")
     for minute in range(4):
@@ -453,6 +464,7 @@ def hostile_batch(works: Works, unit: SigningUnit, batch: str, texts: Sequence[s
     unit.start("receive", texts[0][:64])
     for number, text in enumerate(texts):
         unit.scan("donor-bag", text.encode()[:400], aim="]d1", refused=text[:32] if number % 2 else "wrong_item")
+        unit.overrule(OverrideAction.ACCEPT_ITEM, text[:32], text[:64], text[:32])
         unit.sign(Comment(text[:200]))
     unit.sign(Quantity("buffer", QuantityKind.ISSUED, 1, 0, texts[0][:16], texts[0][:20]))
     unit.sign(Alarm(texts[0][:32], AlarmState.RAISED, texts[0][:64]))

@@ -86,7 +86,7 @@ REFUSAL_WORDS = {
     "wrong_item": "not the item that was asked for",
     "expired": "expired",
     "duplicate": "already scanned",
-    "not_asked": "nothing was asked for",
+    "not_asked": "not what was asked for",
     "no_operator": "nobody was signed in",
     "no_batch": "no batch was open",
     "ambiguous": "ambiguous: a separator was lost",
