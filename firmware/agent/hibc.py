@@ -135,7 +135,8 @@ def _supplement(label: Label, part: str) -> None:
             told = 4 if label.notes & MONTH_ONLY else 6  # digits that the secondary code stated
             if label.expiry and label.expiry[:told] != date[2 : 2 + told]:
                 raise LabelError(UNREADABLE, "Two expiry dates", "on one label")
-            label.expiry, label.notes = date, label.notes & ~MONTH_ONLY
+            if len(label.expiry) <= 6:  # otherwise the secondary code stated the hour as well
+                label.expiry, label.notes = date, label.notes & ~MONTH_ONLY
     elif part[:1] == "S" and not label.serial:
         label.serial = _number(part[1:], NUMBER_MAX)
     elif part[:1] != "Q" or not is_digits(part[1:]) or len(part) > 6:

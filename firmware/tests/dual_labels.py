@@ -186,6 +186,7 @@ def test_hibc_reads_every_secondary_form() -> None:
         ("$$7LOT/14D20271231", "LOT", "", "20271231"),
         ("$$1227LOT/14D20271231", "LOT", "", "20271231"),
         ("$$1227LOT/14D20271215", "LOT", "", "20271215"),
+        ("$$427121508LOT/14D20271215", "LOT", "", "2712150800"),
     ):
         read = _read("]d1", _hibc("+A9991234567891/" + secondary))
         assert (read.lot, read.serial, read.expiry) == (lot, serial, expiry), secondary
