@@ -27,6 +27,12 @@ def scan(unit: BenchUnit, raw: bytes, *words: str) -> None:
         unit.wait_panel(word)
 
 
+def signalled(unit: BenchUnit, light: str, sound: str) -> None:
+    """Light and buzzer say the same as the panel, at most a moment later."""
+    wanted = f"{light} light and the sound {sound!r}, not {unit.light} and {unit.sounds}"
+    unit.wait_until(lambda _lines: (unit.light, unit.sounds[-1:]) == (light, [sound]), wanted)
+
+
 def judged(raws: Sequence[bytes]) -> list[wire.Record]:
     """The records, once the host's own code has found the chain whole and every signature good."""
     records = [wire.decode_record(raw) for raw in raws]
@@ -50,11 +56,12 @@ def morning(unit: BenchUnit, peer: GatewayEnd) -> None:
     unit.wait_panel("Scan BATCH OPEN")
     scan(unit, plain("CT/BATCH/OPEN"), "Batch open", BATCH)
     scan(unit, plain("CT/STEP/START/load"), "Step started", "> Donor bag")
-    assert unit.sounds[-1] == "ok"
+    signalled(unit, "green", "ok")
     scan(unit, label(BUFFER_GTIN, "1727123110WB-7"), "! ", "Donor bag")
-    assert (unit.light, unit.sounds[-1]) == ("red", "refused")
+    signalled(unit, "red", "refused")
     scan(unit, DONOR, "OK Donor bag", "> Cartridge")
-    assert (unit.light, unit.sounds[-1]) == ("green", "ok")
+    signalled(unit, "green", "ok")
+    scan(unit, label(BUFFER_GTIN, "1727123110WB-8"), "! ", "Cartridge")
     scan(unit, cartridge("C0009", "251231"), "! EXPIRED")
     unit.pass_ms(2500)  # so that there is something to flush
 
@@ -114,15 +121,16 @@ def check(records: list[wire.Record], peer: GatewayEnd) -> None:
     assert told == [
         RecordType.GENESIS, *once, *once,
         RecordType.OPERATOR, RecordType.BATCH_OPEN, RecordType.CHANNELS, RecordType.STEP,
-        RecordType.SCAN, RecordType.SCAN, RecordType.SCAN,
+        RecordType.SCAN, RecordType.SCAN, RecordType.SCAN, RecordType.SCAN,
         *once,
         RecordType.SCAN, RecordType.SCAN, RecordType.STEP, RecordType.STEP, RecordType.SCAN,
         RecordType.STEP, RecordType.STEP, RecordType.BATCH_CLOSE,
     ]  # fmt: skip
     scans = [record.body for record in records if isinstance(record.body, wire.Scan)]
     assert [(found.asked, found.verdict, found.reason) for found in scans] == [
-        ("donor", ScanVerdict.REFUSED, "wrong_item"),
+        ("donor", ScanVerdict.REFUSED, "identity_mismatch"),
         ("donor", ScanVerdict.ACCEPTED, None),
+        ("cartridge", ScanVerdict.REFUSED, "wrong_item"),
         ("cartridge", ScanVerdict.REFUSED, "expired"),
         ("cartridge", ScanVerdict.ACCEPTED, None),
         ("", ScanVerdict.REFUSED, "duplicate"),
@@ -139,4 +147,4 @@ def check(records: list[wire.Record], peer: GatewayEnd) -> None:
     assert isinstance(close.body, wire.BatchClose)
     mine = records[close.body.first_seq : close.seq]
     assert dict(close.body.counts) == dict(Counter(int(record.type) for record in mine))
-    assert sum(record.type == RecordType.SAMPLES for record in mine) >= 3
+    assert sum(record.type == RecordType.SAMPLES for record in mine) >= 2
