@@ -76,7 +76,7 @@ class Custody:
     def nearly_full(self) -> bool:
         """From 80 % on somebody should look at the gateway."""
         part, whole = NEARLY_FULL
-        return self._journal.used_bytes * whole >= self._journal.size_bytes * part
+        return self._journal.used_bytes * whole >= self._journal.size_bytes * part or self.full
 
     # --- boot -------------------------------------------------------------------------------------------------------
 

@@ -1,0 +1,234 @@
+"""The bench of power cuts: what it tries every day, and that it finds what is broken on purpose."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+import types
+from collections.abc import Callable, Iterator
+
+import agent
+import pytest
+from agent import ed25519, journal
+from agent.journal import Journal
+
+from hil_tests.power_cuts.board import ERASED, Operation, sign_fast
+from hil_tests.power_cuts.flips import fifty_records, try_flips
+from hil_tests.power_cuts.judge import SAVED_LOST
+from hil_tests.power_cuts.replay import AFTER, BEFORE, Run, states, try_cuts, try_pairs
+from hil_tests.power_cuts.scenarios import SCENARIOS, Scenario, nearly_filled, notes
+
+STEP = 97  # torn bytes left out: a prime, so that every place of a page is met somewhere
+MUTABLE = (list, dict, set, bytearray)
+
+
+@pytest.fixture(autouse=True)
+def fast_signatures(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("public_key", "sign", "verify", "key_is_sound"):
+        monkeypatch.setattr(ed25519, name, getattr(ed25519, name))  # so that it is put back
+    sign_fast()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
+def test_no_cut_breaks_a_promise(scenario: Scenario) -> None:
+    case = Run.of(scenario)
+    assert case.operations, "nothing was cut"
+    tally = try_cuts(case, STEP)
+    if case.scenario.paired:
+        tally.add(try_pairs(case, torn_step=STEP))
+        assert tally.pairs > tally.cut_points
+    assert tally.faults == []
+    assert tally.cut_points >= 2 * len(case.operations)
+
+
+@pytest.mark.slow
+def test_no_flipped_bit_breaks_a_promise() -> None:
+    tally = try_flips(fifty_records(), step=STEP)
+    assert tally.faults == []
+    assert tally.bit_flips >= 50 * 2048 // STEP
+
+
+def test_every_cut_point_is_counted_and_no_state_twice() -> None:
+    page, other = b"p" * 200 + b"\xff" * 55 + b"\xa0", b"o" * 256
+    work = [Operation(1, (page,)), Operation(0, (ERASED,) * 16), Operation(0, (other,))]
+    flash = [b"x" * 256] + [ERASED] * 15
+    found = list(states(flash, work))
+    assert sum(state.points for state in found) == 2 * (256 + 2) + 4096 + 2
+    distinct = {tuple(state.pages) for state in found}
+    assert len(distinct) == len(found)
+    assert tuple(flash) in distinct
+    assert [str(state.cut) for state in found[:2]] == [f"operation 0 {BEFORE}", "operation 0 torn at byte 1"]
+    assert [state.points for state in found if state.cut.moment == AFTER] == [
+        3,
+        1,
+    ]  # the erase is over in its torn bytes
+    assert [state.known_at for state in found][-1] == 3
+
+
+# --- the bench finds what is broken on purpose ------------------------------------------------------------------------
+
+
+def trust_a_begun_erase(patch: pytest.MonkeyPatch) -> None:
+    """A block whose first page is blank counts as erased, although the erase never returned."""
+    recover = Journal.recover
+
+    def recover_and_trust(self: Journal) -> None:
+        recover(self)
+        if self._flash.read(self._address(self._erased_thru), 256) == ERASED:
+            self._erased_thru += 16
+
+    patch.setattr(Journal, "recover", recover_and_trust)
+
+
+def reuse_the_started_page(patch: pytest.MonkeyPatch) -> None:
+    end_of = Journal._end_of
+    patch.setattr(Journal, "_end_of", lambda self, newest: max(0, end_of(self, newest) - 2))
+
+
+def check_no_crc(patch: pytest.MonkeyPatch) -> None:
+    def parse(raw: bytes) -> tuple[int, int, bytes] | None:
+        kind, lap, size = raw[255], int.from_bytes(raw[4:6], "little"), raw[6]
+        if kind & 0xE8 != 0xA0 or lap >= journal.LAPS or not 0 < size <= journal.PAYLOAD_BYTES:
+            return None
+        return lap, kind, raw[7 : 7 + size]
+
+    patch.setattr(journal, "_parse", parse)
+
+
+def trust_half_a_record(patch: pytest.MonkeyPatch) -> None:
+    """What begins a record is taken for the whole of it."""
+    page_of = Journal._page
+
+    def first_only(self: Journal, number: int) -> tuple[int, bytes] | None:
+        page = page_of(self, number)
+        return (page[0] & 0xF0, page[1]) if page is not None else None
+
+    patch.setattr(Journal, "_page", first_only)
+
+
+def stop_at_the_first_bad_page(patch: pytest.MonkeyPatch) -> None:
+    last_record = Journal._last_record
+
+    def up_to_a_bad_page(self: Journal, block: int, whole_thru: int) -> tuple[bytes, int]:
+        bad: list[int] = []
+        page_of = self._page
+
+        def stopping(number: int) -> tuple[int, bytes] | None:
+            page = None if bad else page_of(number)
+            if page is None:
+                bad.append(number)
+            return page
+
+        self._page = stopping  # type: ignore[method-assign]
+        try:
+            return last_record(self, block, whole_thru)
+        finally:
+            del self._page
+
+    patch.setattr(Journal, "_last_record", up_to_a_bad_page)
+
+
+def use_a_seq_again_after_a_torn_record(patch: pytest.MonkeyPatch) -> None:
+    find_head = Journal._find_head
+
+    def one_less(self: Journal, newest: int) -> None:
+        find_head(self, newest)
+        if self.torn:
+            self.next_seq -= 1
+
+    patch.setattr(Journal, "_find_head", one_less)
+
+
+def overwrite_without_receipt(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Journal, "room", lambda self, size, spare=0: True)
+    patch.setattr(Journal, "_is_next_block_free", lambda self: True)
+
+
+def put_nothing_right(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(journal, "_may_be_put_right", lambda raw: False)
+
+
+def announce_before_the_flash_has_it(patch: pytest.MonkeyPatch) -> None:
+    """The last page of a record is programmed with the next one."""
+    waiting: list[tuple[int, bytes]] = []
+
+    def write_later(self: Journal, record: bytes) -> int:
+        if self._next == self._erased_thru:
+            self._erase_next_block()
+        start = self._next
+        for address, page in waiting:
+            if self._flash.read(address, 256) == ERASED:
+                self._flash.program(address, page)
+        waiting[:] = [(self._address(start), self._make_page(start, 0xA0, record[:248]))]
+        self._next += 1
+        return start
+
+    patch.setattr(Journal, "_write", write_later)
+
+
+OVERFULL = Scenario("more than the ring holds", notes(40), nearly_filled)
+SABOTAGE: list[tuple[Callable[[pytest.MonkeyPatch], None], str]] = [
+    (trust_a_begun_erase, "block boundary of a used ring"),
+    (reuse_the_started_page, "append"),
+    (check_no_crc, "flips"),
+    (trust_half_a_record, "append of two pages"),
+    (stop_at_the_first_bad_page, "damaged pages"),
+    (use_a_seq_again_after_a_torn_record, "append"),
+    (overwrite_without_receipt, OVERFULL.name),
+    (put_nothing_right, "flipped bit in the last page"),
+    (put_nothing_right, "flips"),
+    (announce_before_the_flash_has_it, "page boundary"),
+]
+
+
+@pytest.mark.parametrize(("sabotage", "where"), SABOTAGE, ids=lambda value: getattr(value, "__name__", value))
+def test_sabotage_is_found(
+    sabotage: Callable[[pytest.MonkeyPatch], None], where: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if where == "flips":
+        lab = fifty_records() if sabotage is put_nothing_right else None
+        sabotage(monkeypatch)
+        faults = try_flips(lab or fifty_records(), step=503).faults
+        assert SAVED_LOST in {fault.promise for _where, fault in faults}
+        return
+    scenario = next(each for each in (*SCENARIOS, OVERFULL) if each.name == where)
+    assert try_cuts(Run.of(scenario), 2 * STEP).faults == []
+    sabotage(monkeypatch)
+    assert try_cuts(Run.of(scenario), STEP).faults, f"{sabotage.__name__} was not noticed in {where!r}"
+
+
+# --- each boot is in a fresh state ------------------------------------------------------------------------------------
+
+
+def agent_modules() -> Iterator[types.ModuleType]:
+    for found in pkgutil.walk_packages(agent.__path__, "agent."):
+        if not found.name.startswith("agent.hal"):  # boards; a lab has its own
+            yield importlib.import_module(found.name)
+
+
+def lasting_state() -> dict[str, str]:
+    """Everything in the agent that could outlast a Unit: what modules, classes and defaults hold and can change."""
+    state: dict[str, str] = {}
+    for module in agent_modules():
+        for name, value in vars(module).items():
+            if isinstance(value, MUTABLE) and not name.startswith("__"):
+                state[f"{module.__name__}.{name}"] = repr(value)
+            if isinstance(value, type) and value.__module__ == module.__name__:
+                for attribute, held in vars(value).items():
+                    if isinstance(held, MUTABLE):
+                        state[f"{module.__name__}.{name}.{attribute}"] = repr(held)
+                    for default in getattr(held, "__defaults__", None) or ():
+                        assert not isinstance(default, MUTABLE), f"{module.__name__}.{name}.{attribute} has a default"
+            for default in getattr(value, "__defaults__", None) or ():
+                assert not isinstance(default, MUTABLE), f"{module.__name__}.{name} has a default that can change"
+    return state
+
+
+def test_nothing_in_the_agent_outlasts_a_unit() -> None:
+    """So new objects are a fresh interpreter: whatever modules hold is the same after all that a unit can do."""
+    before = lasting_state()
+    assert before, "the search finds nothing at all"
+    for scenario in SCENARIOS:
+        Run.of(scenario)
+    assert lasting_state() == before
