@@ -40,24 +40,20 @@ def judge(procedure: "Procedure", read: "Read", clock: "Clock") -> "Item":
     if label is not None:
         _require_fields(item, label)
         _require_fresh(item, label, clock, procedure.site_offset_ms)
-    _require_unused(procedure, item, label, serial_mark(label, read.raw))
+    _require_unused(procedure, item, label, mark_of(read.aim, read.raw))
     return item
 
 
 def mark_of(aim: str, raw: bytes) -> bytes:
-    """serial_mark of a scan in a record, where no order is at hand to say which patterns the site uses."""
-    try:
-        return serial_mark(labels.read_label(aim, raw), raw)
-    except LabelError:
-        return serial_mark(None, raw)
-
-
-def serial_mark(label: "Label | None", raw: bytes) -> bytes:
     """A short mark of item and serial; b"" when the label names no serial.
 
-    A code by a site's pattern, and a plain one, is its own mark: only the order says where its serial stands.
+    Plain text is its own mark: only the order says where a site's pattern has the serial, and a record is read without.
     """
-    if label is None or label.kind == PATTERN:
+    try:
+        label = labels.read_label(aim, raw)
+    except LabelError:
+        label = None
+    if label is None:
         return hashlib.sha256(raw).digest()[:SERIAL_MARK_BYTES]
     if not label.serial:
         return b""
