@@ -19,7 +19,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from hil_tests.signed import Signed, take_apart
 
-BATCH_OPEN, BATCH_CLOSE = 5, 14
+BOOT, BATCH_OPEN, STEP, SCAN, BATCH_CLOSE, OVERRIDE = 1, 5, 6, 7, 14, 15
+REFUSED = 2  # verdict of a scan
+STEP_OF = {2: 1, 3: 2}  # action of an override, and of the step record that must follow it
 _RECORD_DOMAIN, _RECEIPT_DOMAIN = b"cartrace/record/1", b"cartrace/receipt/1"
 
 
@@ -76,6 +78,8 @@ def check(truth: Truth, database: Path) -> list[str]:
             *_quarantine_holds_the_refused(truth, ledger),
             *_gaps_flagged(truth, ledger),
             *_verdicts(truth, ledger),
+            *_overrides_of_two(truth),
+            *_overrides_shown(truth, ledger),
         ]
 
 
@@ -194,6 +198,43 @@ def _verdicts(truth: Truth, ledger: Ledger) -> Iterator[str]:
     for name in refused:
         if f"quarantine/{name}" not in shown:
             yield f"no batch shows quarantine/{name}, which was altered or forged on its way"
+
+
+def _overrides_of_two(truth: Truth) -> Iterator[str]:
+    """Each override is of two people, of the refused scan before it, and followed by its step (SPEC W28)."""
+    for unit, journal in truth.journals.items():
+        last_scan: dict[int, Any] = {}
+        events = [take_apart(raw).event for raw in journal]
+        for event, following in zip(events, [*events[1:], None], strict=True):
+            body = event[10]
+            if event[7] == SCAN:
+                last_scan = event
+            if event[7] != OVERRIDE:
+                continue
+            if body[5] == event.get(9):
+                yield f"{unit}: override {event[1]} names {body[5]} twice"
+            if last_scan.get(1) != body[1] or last_scan[10][4] != REFUSED:
+                yield f"{unit}: override {event[1]} is not of the refused scan before it"
+            if body[2] in STEP_OF and following is not None and following[7] != BOOT:
+                said = following[7], following[10].get(1), following[10].get(2)
+                if said != (STEP, body[3], STEP_OF[body[2]]):
+                    yield f"{unit}: override {event[1]} is not followed by its step"
+
+
+def _overrides_shown(truth: Truth, ledger: Ledger) -> Iterator[str]:
+    shown = {
+        (batch, reference)
+        for batch, text in ledger.rows(
+            "SELECT b.batch, r.report FROM batches_batch b JOIN batches_batchreport r ON r.batch_id = b.id"
+        )
+        for item in json.loads(text)["exceptions"]
+        for reference in item["evidence"]
+    }
+    for journal in truth.journals.values():
+        for record in map(take_apart, journal):
+            reference = f"{record.kid.hex()}/{record.event[1]}"
+            if record.event[7] == OVERRIDE and (record.event[8], reference) not in shown:
+                yield f"batch {record.event[8]} has no exception that shows override {reference}"
 
 
 def _is_complete(batch: str, truth: Truth, ledger: Ledger) -> bool:

@@ -1,4 +1,4 @@
-"""GS1 element strings and bare GTINs, as they stand on a label.
+"""GS1 element strings, Digital Links and bare GTINs, as they stand on a label.
 
 biip splits the element strings; its pitfalls are dealt with here: it does not raise for a bad check digit, accepts
 repeated identifiers, and reads centuries by today's date. What is ambiguous is refused instead of guessed (R35).
@@ -6,9 +6,11 @@ repeated identifiers, and reads centuries by today's date. What is ambiguous is 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from biip import ParseConfig, ParseError
+from biip.gs1_digital_link_uris import GS1DigitalLinkURI
+from biip.gs1_element_strings import GS1ElementString
 from biip.gs1_messages import GS1Message
 
 from cloud.domain.check_digits import gtin_problem
@@ -36,6 +38,26 @@ def read_elements(text: str, plain: str, year: int) -> Label:
     except (ParseError, ValueError, ArithmeticError, LookupError) as error:
         return Label(text, problem=f"the code is no readable GS1 message ({_first_sentence(error)})")
     elements = message.element_strings
+    if not _separated(message.value, [(len(e.ai.ai) + len(e.value), e.ai.separator_required) for e in elements]):
+        return Label(text, problem="a separator is missing in the code; it is ambiguous")
+    return _label(text, elements, year)
+
+
+def is_link(plain: str) -> bool:
+    """Whether a plain code is a web address with a trade item in its path (R40)."""
+    return plain[:8].lower().startswith(("https://", "http://")) and "/01/" in plain
+
+
+def read_link(text: str, plain: str, year: int) -> Label:
+    """A GS1 Digital Link URI: keys in the path, attributes in the query."""
+    try:
+        link = GS1DigitalLinkURI.parse(plain, config=_CONFIG)
+    except (ParseError, ValueError, ArithmeticError, LookupError) as error:
+        return Label(text, problem=f"the code is no readable GS1 Digital Link ({_first_sentence(error)})")
+    return _label(text, link.element_strings, year)
+
+
+def _label(text: str, elements: Sequence[GS1ElementString], year: int) -> Label:
     identifiers = [element.ai.ai for element in elements]
     values = {element.ai.ai: element.value for element in elements}
     errors = [
@@ -43,8 +65,6 @@ def read_elements(text: str, plain: str, year: int) -> Label:
     ]
     if len(set(identifiers)) < len(identifiers):
         return Label(text, problem="the code states one thing twice; it is ambiguous")
-    if not _separated(message.value, [(len(e.ai.ai) + len(e.value), e.ai.separator_required) for e in elements]):
-        return Label(text, problem="a separator is missing in the code; it is ambiguous")
     if errors:
         return Label(text, problem=f"a number in the code is wrong ({_first_sentence(errors[0])})")
     expiry, day_open, problem = _expiry(values, year)

@@ -24,6 +24,7 @@ _FIELD = re.compile(
     rf"|\$(?P<serial_only>\+?)(?P<only>{_NUMBER})"
     rf"|(?P<ordinal>[0-9]{{5}})(?P<lot>{_NUMBER})"
 )
+EXPIRIES = ("expiry", "day", "month")  # a label may state it twice; the one that says most stands first
 # What the digit after `$$` says of the date: its layout, without the digit itself. 0 and 1 begin the month of an MMYY.
 _LAYOUTS = {"2": "MMDDYY", "3": "YYMMDD", "4": "YYMMDDHH", "5": "YYJJJ", "6": "YYJJJHH", "7": ""}
 
@@ -43,17 +44,21 @@ def read_hibc(text: str, plain: str, year: int) -> Label:
             if name in said:
                 return Label(text, problem="the code states one thing twice; it is ambiguous")
             said[name] = value
+    expiries = {name: said.pop(name) for name in EXPIRIES if name in said}
+    if len({str(expiry)[: 7 if "month" in expiries else 10] for expiry in expiries.values()}) > 1:
+        return Label(text, problem="the code states two expiry dates; it is ambiguous")
+    said |= {"expiry": next(iter(expiries.values()))} if expiries else {}
     return Label(text, scheme=Scheme.HIBC, code=article, **said)  # type: ignore[arg-type]  # names and types fit
 
 
 def _read_field(field: str, year: int) -> dict[str, str | Expiry | None]:
-    """What one field says, by the name it has in a Label; None for what is there and cannot be read."""
+    """What one field says, by the name it has in a Label or in EXPIRIES; None for what is there and cannot be read."""
     found = _FIELD.fullmatch(field)
     if found is None:
         return {"problem": None}
     part = found.groupdict()
     if part["kind"]:
-        return {"expiry": _expiry("YYYYMMDD", part["day"], year)} if part["kind"] == "14D" else {}
+        return {"day": _expiry("YYYYMMDD", part["day"], year)} if part["kind"] == "14D" else {}
     if part["serial"] is not None:
         return {"serial": part["serial"] or None}
     if part["ordinal"]:
@@ -71,7 +76,8 @@ def _dated(digit: str, rest: str, name: str, year: int) -> dict[str, str | Expir
         return _number(rest, name)
     layout = _LAYOUTS.get(digit, "MMYY")
     written = rest if digit in _LAYOUTS else digit + rest
-    return {"expiry": _expiry(layout, written[: len(layout)], year)} | _number(written[len(layout) :], name)
+    found = _expiry(layout, written[: len(layout)], year)
+    return {"month" if layout == "MMYY" else "expiry": found} | _number(written[len(layout) :], name)
 
 
 def _number(number: str, name: str) -> dict[str, str | Expiry | None]:

@@ -73,10 +73,11 @@ def _label(text: str, found: dict[str, str], year: int) -> Label:
         stated.append(Expiry(day) if day else None)
     if len({expiry.day if expiry else None for expiry in stated}) > 1 or None in stated:
         return Label(text, problem="the code's expiry is no date, or two")
+    part = found.get("&,2") or (found.get("=,") if "=/" in found else None)
     return Label(
         text,
         lot=found.get("&,1"),
-        serial=found.get("&,2") or found.get("=,"),
+        serial=din + part if part else None,  # parts are numbered anew in each donation
         expiry=stated[0] if stated else None,
         scheme=Scheme.ISBT_128,
         code=codes[0] if codes else None,

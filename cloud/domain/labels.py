@@ -1,12 +1,13 @@
 """What a scanned code says, read by the cloud from the raw bytes, independent of the unit's own reading.
 
-Decides the grammar by the AIM prefix (R34): GS1 symbologies hold element strings, plain ones HIBC (`+`), ISBT 128 (`=`,
-`&`), a code by the site's own pattern, or mere text. What is ambiguous is refused instead of guessed (R35).
+Decides the grammar by the AIM prefix (R34): GS1 symbologies hold element strings, plain ones GS1 Digital Links, HIBC
+(`+`), ISBT 128 (`=`, `&`), a code by the site's own pattern, or mere text. What is ambiguous is refused instead of
+guessed (R35).
 """
 
 from __future__ import annotations
 
-from cloud.domain.gs1 import RETAIL_SYMBOLOGIES, SYMBOLOGIES, read_elements, read_retail
+from cloud.domain.gs1 import RETAIL_SYMBOLOGIES, SYMBOLOGIES, is_link, read_elements, read_link, read_retail
 from cloud.domain.hibc import read_hibc
 from cloud.domain.isbt128 import read_isbt128
 from cloud.domain.label_fields import Expiry, Label, date_of
@@ -30,6 +31,8 @@ def read_label(raw: bytes, aim: str, year: int, pattern: str = "") -> Label:
         return read_retail(text, plain)
     if aim in SYMBOLOGIES or (aim == "" and plain.startswith("01")):
         return read_elements(text, plain, year)
+    if is_link(plain):
+        return read_link(text, plain, year)
     if plain.startswith("+"):
         return read_hibc(text, plain, year)
     if plain.startswith(("=", "&")):

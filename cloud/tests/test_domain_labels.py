@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from cloud.domain.check_digits import hibc_check
 from cloud.domain.isbt128 import check_value
-from cloud.domain.label_fields import Expiry
+from cloud.domain.label_fields import Expiry, Label
 from cloud.domain.labels import identity_of, read_label
 from wire import Scheme
 
@@ -241,6 +241,16 @@ def test_what_counts_as_identity_in_an_order() -> None:
 def test_no_plain_code_makes_it_fail(text: str, aim: str, pattern: str) -> None:
     read_label(text.encode(), aim, 2026, pattern)
     read_label(hibc("+" + text), aim, 2026, pattern)
+
+
+def test_a_digital_link() -> None:
+    text = "https://id.gs1.org/01/09520000010010/10/LOT-7/21/SN-1?17=270131"
+    label = read_label(text.encode(), "]Q1", 2026)
+    assert (label.problem, label.gtin, label.lot, label.serial) == (None, "09520000010010", "LOT-7", "SN-1")
+    assert str(label.expiry) == "2027-01-31"
+    assert read_label(text.replace("10010", "10011").encode(), "]Q1", 2026).problem
+    assert read_label(b"https://example.org/01/x", "]Q1", 2026).problem
+    assert read_label(b"https://example.org/cartridge", "]Q1", 2026) == Label("https://example.org/cartridge")
 
 
 def test_a_time_of_day_in_gs1() -> None:

@@ -12,6 +12,7 @@ import pytest
 from hil_tests.checker import Truth, check
 from hil_tests.signed import take_apart
 from hil_tests.tests.conftest import Told
+from wire import sign_record
 
 pytestmark = [pytest.mark.story, pytest.mark.timeout(300)]
 SOME_RECORD = "(SELECT id FROM ledger_ledgerrecord ORDER BY kid, seq LIMIT 1 OFFSET 40)"
@@ -101,6 +102,7 @@ def test_two_records_in_each_others_place_are_named(told: Told, copy: sqlite3.Co
 def test_a_hidden_exception_is_named(told: Told, copy: sqlite3.Connection) -> None:
     edit_report(copy, lambda report: report.update(exceptions=[]))
     assert "no batch shows quarantine/" in complaints(told, copy)
+    assert "has no exception that shows override" in complaints(told, copy)
 
 
 def test_a_wrong_verdict_is_named(told: Told, copy: sqlite3.Connection) -> None:
@@ -118,6 +120,33 @@ def test_a_receipt_beyond_the_ledger_is_named(told: Told, copy: sqlite3.Connecti
 def test_a_receipt_of_somebody_else_is_named(told: Told, copy: sqlite3.Connection) -> None:
     stranger = take_apart(told.truth().journals["U-01"][0]).event[10][3]
     assert "is not signed by the cloud" in complaints(told, copy, replace(told.truth(), cloud_public_key=stranger))
+
+
+@pytest.mark.parametrize(
+    ("keys", "value", "complaint"),
+    [
+        ((9,), "OP-901", "names OP-901 twice"),
+        ((10, 1), 0, "is not of the refused scan before it"),
+        ((10, 3), "another", "is not followed by its step"),
+    ],
+)
+def test_an_override_that_breaks_the_rules_is_named(
+    told: Told, copy: sqlite3.Connection, keys: tuple[int, ...], value: object, complaint: str
+) -> None:
+    """SPEC W28, as a unit would journal it that does not keep to it."""
+    journal = list(told.truth().journals["U-02"])
+    event, place = next(
+        (event, place)
+        for place, event in enumerate(take_apart(raw).event for raw in journal)
+        if event[7] == 15 and event[10][2] != 1
+    )
+    holder = event
+    for key in keys[:-1]:
+        holder = holder[key]
+    holder[keys[-1]] = value
+    journal[place] = sign_record(bytes(32), event)
+    truth = replace(told.truth(), journals={**told.truth().journals, "U-02": journal})
+    assert complaint in complaints(told, copy, truth)
 
 
 def test_the_copy_is_a_copy(told: Told, copy: sqlite3.Connection, tmp_path: Path) -> None:
