@@ -165,8 +165,9 @@ class Hal:
         answer = self._bus.ask(b"S", 0, struct.pack(">QIH", first_uptime_ms, interval_ms, count))
         if len(answer) != 4 * count * channels:
             return [[MISSING] * channels for _ in range(count)]
-        values = [_reading(value) for value in struct.unpack(">%di" % (count * channels), answer)]
-        return [values[at : at + channels] for at in range(0, len(values), channels)]
+        moment = ">%di" % channels  # one by one: no large piece of heap, which may lie in small ones
+        starts = range(0, len(answer), 4 * channels)
+        return [[_reading(value) for value in struct.unpack_from(moment, answer, start)] for start in starts]
 
     def show(self, lines: "list[str]") -> None:
         """Put lines on the panel."""
