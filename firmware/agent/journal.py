@@ -5,25 +5,23 @@ did not free, never programs a page twice, never moves or rewrites a record. Kno
 
 The page format is written down in firmware/README.md. How a power cut is survived:
 - A page counts only when its CRC fits, a record only when all its pages do. So an append happened, or it did not.
-- The last byte of a page says that it is one. A page cut short ends in 0xFF, two bits away from every kind of page.
 - A block is erased whole before its first page is programmed, and only an erase that returned since this boot counts.
   The laps in the pages tell what an erase cut short left behind.
 - A page that may have been started is left alone: writing goes on behind it.
 - recover() only reads, so a cut during recovery is a cut during nothing.
 
-One flipped bit in a page is put right when the page is read: at this length the CRC tells which one it was, and at
-most three more are noticed (it keeps any two pages five bits apart).
+One flipped bit in a page is put right when the page is read (pages.py).
 
 Bound of recover() on B blocks, in reads of a page: 5 B + 92 when nothing is damaged (1,692 for 320 blocks), 37 B + 50
 whatever the flash holds (11,890), and at most 128 pages put right.
 """
 
-import binascii
 import hashlib
 import struct
 
-from agent import events
+from agent import events, pages
 from agent.chain import FIRST_PREV
+from agent.pages import BLANK, CONTINUED, FOLLOWING_BITS, KIND_BITS, LAPS, PAGE_BYTES, PAYLOAD_BYTES, RECORD
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -41,27 +39,13 @@ if TYPE_CHECKING:
         def erase(self, address: int) -> None: ...
 
 
-PAGE_BYTES = 256
 BLOCK_BYTES = 4096
 BLOCK_PAGES = BLOCK_BYTES // PAGE_BYTES
 BLOCKS_MIN = 4  # one being written, one erased ahead, and something to keep
-HEADER = "<IHB"  # CRC-32, lap, bytes of payload
-HEADER_BYTES = 7
-PAYLOAD_BYTES = PAGE_BYTES - HEADER_BYTES - 1  # the last byte is the kind
-MAGIC_CRC = binascii.crc32(b"CTJ2")  # the magic goes into the CRC, not into the page: a scan shall fit one page
-LAPS = 1 << 14  # 16384 laps of 36 h; an erased lap, 0xFFFF, is two bits away from every one of them
-RECORD, CONTINUED = 0xA0, 0xB0  # kind; its low 3 bits: how many pages of the record follow
-KIND_BITS, FOLLOWING_BITS = 0xF0, 0x07
-FIXED_BITS, FIXED = 0xE8, 0xA0  # what all kinds share; 0xFF and 0x00 are two bits away from it
 RESERVED_PAGES = 8  # kept from ordinary records: room to boot, and to say in a signed record what is given up
 CORRECTIONS = 64  # pages that each half of a recovery tries to put right; one costs some ms
-BLANK = b"\xff" * PAGE_BYTES
+BLANKS_AT_END = 2  # a boot leaves one page out, never two: behind so many nothing of the block is used
 NONE = -1
-
-CHECKED_BYTES = PAGE_BYTES - 4  # all of a page but its CRC
-STRIDE_BYTES = 16
-POLYNOMIAL = 0xEDB88320  # CRC-32 (IEEE 802.3), low bit first
-ALL_ONES = 0xFFFFFFFF
 
 
 class JournalFull(Exception):  # noqa: N818  a state, and no mistake of anybody
@@ -208,16 +192,10 @@ class Journal:
                 self._erase_next_block()
             number = self._next
             self._next += 1  # first: a page whose programming failed is not tried again
-            page = self._make_page(number, kind + following, record[at : at + PAYLOAD_BYTES])
+            page = pages.make(self._lap(number), kind + following, record[at : at + PAYLOAD_BYTES])
             self._flash.program(self._address(number), page)
             kind, following = CONTINUED, following - 1
         return start
-
-    def _make_page(self, number: int, kind: int, payload: bytes) -> bytes:
-        lap = number // (self._blocks * BLOCK_PAGES)
-        checked = struct.pack("<HB", lap, len(payload)) + payload
-        checked += BLANK[: CHECKED_BYTES - 1 - len(checked)] + bytes((kind,))
-        return struct.pack("<I", binascii.crc32(checked, MAGIC_CRC)) + checked
 
     def _is_next_block_free(self) -> bool:
         return self._erased_thru // BLOCK_PAGES - self._blocks < self._tail
@@ -232,21 +210,24 @@ class Journal:
 
     # Reading
 
+    def _lap(self, number: int) -> int:
+        return number // (self._blocks * BLOCK_PAGES)
+
     def _address(self, number: int) -> int:
         return number % (self._blocks * BLOCK_PAGES) * PAGE_BYTES
 
     def _checked(self, raw: bytes) -> "tuple[int, int, bytes] | None":
         """Lap, kind and payload of a page whose CRC fits, if need be with one bit put right; None for any other."""
-        page = _parse(raw)
-        if page is None and raw != BLANK and _may_be_put_right(raw) and self._corrections_left:
+        page = pages.parse(raw)
+        if page is None and self._corrections_left and pages.may_be_put_right(raw):
             self._corrections_left -= 1
-            page = _parse(_put_right(raw))
+            page = pages.parse(pages.put_right(raw))
         return page
 
     def _page(self, number: int) -> "tuple[int, bytes] | None":
         """Kind and payload of page `number`, None when it is blank, torn, damaged or of another lap."""
         page = self._checked(self._flash.read(self._address(number), PAGE_BYTES))
-        if page is None or page[0] != number // (self._blocks * BLOCK_PAGES):
+        if page is None or page[0] != self._lap(number):
             return None
         return page[1:]
 
@@ -298,8 +279,13 @@ class Journal:
     def _survey_block(self, place: int) -> "tuple[int, int]":
         """Lap of the block there and seq of the first record that starts in it; NONE for what cannot be told."""
         lap = NONE
+        blank = 0
         for number in range(place * BLOCK_PAGES, (place + 1) * BLOCK_PAGES):
-            page = self._checked(self._flash.read(number * PAGE_BYTES, PAGE_BYTES))
+            raw = self._flash.read(number * PAGE_BYTES, PAGE_BYTES)
+            blank = blank + 1 if raw == BLANK else 0
+            if blank == BLANKS_AT_END:
+                break
+            page = self._checked(raw)
             if page is not None:
                 lap = page[0]
                 if page[1] & KIND_BITS == RECORD:
@@ -360,7 +346,7 @@ class Journal:
         while 0 <= number <= self._next:
             raw = self._flash.read(self._address(number), PAGE_BYTES)
             page = self._checked(raw)
-            if raw == BLANK or (page is not None and page[0] != number // (self._blocks * BLOCK_PAGES)):
+            if raw == BLANK or (page is not None and page[0] != self._lap(number)):
                 inside = False
             elif page is not None:
                 starts = page[1] & KIND_BITS == RECORD
@@ -371,46 +357,3 @@ class Journal:
                 inside = False
             number += 1
         return torn
-
-
-def _parse(raw: bytes) -> "tuple[int, int, bytes] | None":
-    """Lap, kind and payload of a page whose CRC fits as it stands."""
-    kind = raw[PAGE_BYTES - 1]
-    if kind & FIXED_BITS != FIXED:
-        return None
-    crc, lap, size = struct.unpack_from(HEADER, raw, 0)
-    if lap >= LAPS or not 0 < size <= PAYLOAD_BYTES or binascii.crc32(raw[4:], MAGIC_CRC) != crc:
-        return None
-    return lap, kind, raw[HEADER_BYTES : HEADER_BYTES + size]
-
-
-def _may_be_put_right(raw: bytes) -> bool:
-    """Whether the last byte is at most one bit away from a kind; that of a page cut short never is."""
-    wrong = (raw[PAGE_BYTES - 1] & FIXED_BITS) ^ FIXED
-    return wrong & (wrong - 1) == 0
-
-
-def _put_right(raw: bytes) -> bytes:
-    """raw with the one bit flipped back that its CRC betrays; raw itself when no single bit explains it.
-
-    A flipped bit leaves a syndrome that depends on its distance from the end alone: the CRC register that began as 1
-    and was stepped so far. It is stepped on until it meets one of 16 values further on: some 150 short CRCs, no table.
-    """
-    syndrome = struct.unpack_from("<I", raw, 0)[0] ^ binascii.crc32(raw[4:], MAGIC_CRC)
-    if syndrome & (syndrome - 1) == 0:  # the bit is in the CRC itself
-        return struct.pack("<I", binascii.crc32(raw[4:], MAGIC_CRC)) + raw[4:]
-    meeting = [_step(1, CHECKED_BYTES + 1 + steps) for steps in range(STRIDE_BYTES)]
-    for bit in range(8):
-        stepped = syndrome
-        for stride in range(0, CHECKED_BYTES + STRIDE_BYTES, STRIDE_BYTES):
-            if stepped in meeting:
-                at = PAGE_BYTES - (CHECKED_BYTES + 1 + meeting.index(stepped) - stride)
-                return raw[:at] + bytes((raw[at] ^ 1 << bit,)) + raw[at + 1 :] if 4 <= at < PAGE_BYTES else raw
-            stepped = _step(stepped, STRIDE_BYTES)
-        syndrome = syndrome >> 1 ^ (POLYNOMIAL if syndrome & 1 else 0)
-    return raw
-
-
-def _step(register: int, zero_bytes: int) -> int:
-    """The CRC register after that many zero bytes."""
-    return binascii.crc32(bytes(zero_bytes), register ^ ALL_ONES) ^ ALL_ONES

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import resource
 import sys
 import time
 from collections import Counter
@@ -64,7 +65,14 @@ def rows_of(tally: Tally, scenarios: int, seconds: float) -> list[Row]:
         Row("boots_hung", broken[BOOT_HUNG], "flashes"),
         Row("not_going_on", broken[NOT_GOING_ON], "flashes"),
         Row("seconds", round(seconds, 1), "s"),
+        Row("cpu_seconds", round(cpu_seconds(), 1), "s"),
     ]
+
+
+def cpu_seconds() -> float:
+    """What this run has cost, on however busy a machine."""
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(each.ru_utime + each.ru_stime for each in used)
 
 
 if __name__ == "__main__":

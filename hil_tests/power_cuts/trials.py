@@ -33,6 +33,8 @@ def run(scenarios: Sequence[Scenario], step: int, *, flips: bool) -> Tally:
     with multiprocessing.get_context("spawn").Pool(PROCESSES, sign_fast) as pool:
         for done in pool.imap_unordered(carry_out, tasks):
             tally.add(done)
+        pool.close()
+        pool.join()  # or their CPU time would not be counted
     return tally
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 
 import agent
 import pytest
-from agent import ed25519, journal
+from agent import ed25519, pages
 from agent.journal import Journal
 
 from hil_tests.power_cuts.board import ERASED, Operation, sign_fast
@@ -89,11 +89,11 @@ def reuse_the_started_page(patch: pytest.MonkeyPatch) -> None:
 def check_no_crc(patch: pytest.MonkeyPatch) -> None:
     def parse(raw: bytes) -> tuple[int, int, bytes] | None:
         kind, lap, size = raw[255], int.from_bytes(raw[4:6], "little"), raw[6]
-        if kind & 0xE8 != 0xA0 or lap >= journal.LAPS or not 0 < size <= journal.PAYLOAD_BYTES:
+        if kind & 0xE8 != 0xA0 or lap >= pages.LAPS or not 0 < size <= pages.PAYLOAD_BYTES:
             return None
         return lap, kind, raw[7 : 7 + size]
 
-    patch.setattr(journal, "_parse", parse)
+    patch.setattr(pages, "parse", parse)
 
 
 def trust_half_a_record(patch: pytest.MonkeyPatch) -> None:
@@ -146,7 +146,7 @@ def overwrite_without_receipt(patch: pytest.MonkeyPatch) -> None:
 
 
 def put_nothing_right(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(journal, "_may_be_put_right", lambda raw: False)
+    patch.setattr(pages, "may_be_put_right", lambda raw: False)
 
 
 def announce_before_the_flash_has_it(patch: pytest.MonkeyPatch) -> None:
@@ -160,7 +160,7 @@ def announce_before_the_flash_has_it(patch: pytest.MonkeyPatch) -> None:
         for address, page in waiting:
             if self._flash.read(address, 256) == ERASED:
                 self._flash.program(address, page)
-        waiting[:] = [(self._address(start), self._make_page(start, 0xA0, record[:248]))]
+        waiting[:] = [(self._address(start), pages.make(self._lap(start), 0xA0, record[:248]))]
         self._next += 1
         return start
 
