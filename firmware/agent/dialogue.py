@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 COMMAND = b"CT/"
 SCANNER_ENTRY = 1
 OVERRIDE_MS = 60_000  # from the refusal to the override code, and from there to the second badge: both are at hand
-IDENTITY, FLAWS = "identity_mismatch", ("truncated", "unreadable")
+IDENTITY = "identity_mismatch"
+FLAWS = ("truncated", "unreadable")  # nobody can say what they overrule
 
 
 class Dialogue:

@@ -38,7 +38,7 @@ class Procedure:
         self.steps: "dict[str, list[Any]]" = {}  # step -> [last action, marks of the serials accepted in it]
         self.freed_marks = b""  # of serials that a repeated step may have again, in this batch only
         self.earlier_marks = b""  # of serials that the batches before had, the last EARLIER_SERIALS
-        self.last_scan_seq = 0
+        self.last_scan_seq = 0  # of this boot: an override overrules it within a minute or never
         self._refused_mark = b""  # of the last scan when it was refused: an override may still accept it
         self.alarms = alarms.AlarmStates()
 
@@ -105,7 +105,7 @@ class Procedure:
         return {
             1: self.operator, 2: self.batch, 3: self.first_seq, 4: self.order_digest, 5: self.counts, 6: self.step,
             7: self.have, 8: self.steps, 9: self.alarms.checkpoint(), 12: self.earlier_marks, 13: self.freed_marks,
-            14: self.last_scan_seq, 15: self._refused_mark,
+            14: self._refused_mark,
         }  # fmt: skip
 
     def resume(self, state: "dict[int, Any]") -> None:
@@ -114,7 +114,7 @@ class Procedure:
         self.counts, self.step, self.have, self.steps = state[5], state[6], state[7], state[8]
         self.alarms.resume(state[9])
         self.earlier_marks, self.freed_marks = state[12], state[13]
-        self.last_scan_seq, self._refused_mark = state[14], state[15]
+        self._refused_mark = state[14]
 
     def closing(self, outcome: int) -> "dict[int, Any]":
         """Body of a batch close that is written now (W26)."""

@@ -92,9 +92,9 @@ def _about(item: "Item", reason: str, first: str, second: str) -> Refusal:
 
 
 def _unclear(flaw: LabelError, asked: "Item | None") -> Refusal:
-    """The label cannot be trusted. What is ambiguous may be overridden, what is unreadable is scanned again."""
-    if asked is None or flaw.reason == labels.UNREADABLE:
-        return Refusal(flaw.reason, flaw.words[0], flaw.words[1], asked.item if asked is not None else "")
+    """The label cannot be trusted."""
+    if asked is None:
+        return Refusal(flaw.reason, flaw.words[0], flaw.words[1])
     return _about(asked, flaw.reason, flaw.words[0], flaw.words[1])
 
 

@@ -100,6 +100,20 @@ def test_what_nobody_may_override_is_refused_in_words() -> None:
     assert events.OVERRIDE not in [record[0] for record in bench.records]
 
 
+def test_an_identity_is_never_overridden_whatever_is_wrong_with_its_label() -> None:
+    fields = order_fields()
+    fields[8][0] = {1: "donor", 2: "Donor bag", 3: "", 4: 1, 5: "01" + GTIN + "17251231"}
+    for fault, code in (("expired", "17251231"), ("ambiguous", "10L1\x1d10L2")):
+        fields[8][0][4] = 0
+        bench = Bench(fields).ready()
+        assert bench.reason(("]d201" + GTIN + code).encode()) == fault
+        assert refused_words(bench).startswith("No override for:"), fault
+    fields[8][0][4] = 1
+    bench = Bench(fields).ready()
+    assert bench.reason(("]d201" + GTIN + "17251231").encode()) == "missing_field"
+    assert refused_words(bench).startswith("No override for:")
+
+
 def test_an_override_has_a_minute_for_each_of_its_parts() -> None:
     bench = Bench().ready()
     bench.scan(DONOR)
@@ -185,8 +199,8 @@ def test_a_cartridge_of_an_earlier_batch_is_refused_after_any_number_of_boots() 
     for code in (DONOR, kit("S1"), kit("S2"), "CT/STEP/DONE", "CT/STEP/REPEAT/load/redo", DONOR, kit("S3")):
         assert bench.scan(code).accepted, code
     assert bench.scan("CT/BATCH/ABORT/spilled").accepted  # an aborted batch has used them as well
-    for _ in range(2):
-        bench.procedure = bench.rebooted(len(bench.records) // 2)
+    for checkpoint_at in (len(bench.records) // 2, len(bench.records)):
+        bench.procedure = bench.rebooted(checkpoint_at)
         bench.dialogue = Dialogue(bench.procedure)
     next_batch(bench, 2)
     for serial in ("S1", "S2", "S3"):
