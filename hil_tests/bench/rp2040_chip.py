@@ -27,6 +27,7 @@ from hil_tests.bench.emulator import (
     I2CState,
     LogLevel,
     execute_batch,
+    sio,
 )  # fmt: skip
 from hil_tests.bench.nor import BLOCK_BYTES, ERASED, PAGE_BYTES, Cut, PowerLost
 from hil_tests.bench.rp2040_uart import SerialLine, TimedUart
@@ -65,6 +66,46 @@ class Engine:
 
     def __init__(self, rp2040: RP2040, clock: Any) -> None:
         self.rp2040, self.clock, self.stopped = rp2040, clock, True
+
+
+class QuickSio(sio.RPSIO):
+    """The emulator's SIO with a short way to its unsigned divider, which firmware asks 300,000 times a second.
+
+    The same answers, worked out when somebody reads them (test_chip_parts.py compares the two).
+    """
+
+    def __init__(self, chip: RP2040) -> None:
+        super().__init__(chip)
+        self._due = False  # operands were written, and no result has been worked out yet
+
+    def read_uint32(self, offset: int) -> int | float:
+        if offset == sio.DIV_CSR:
+            return self.div_csr
+        if offset == sio.DIV_REMAINDER or offset == sio.DIV_QUOTIENT:
+            if self._due:
+                self._divide()
+            if offset == sio.DIV_REMAINDER:
+                return self.div_remainder
+        return super().read_uint32(offset)
+
+    def write_uint32(self, offset: int, value: int) -> None:
+        if offset == sio.DIV_UDIVIDEND:
+            self.div_dividend = value
+        elif offset == sio.DIV_UDIVISOR:
+            self.div_divisor = value
+        else:
+            if self._due:
+                self._divide()
+            super().write_uint32(offset, value)
+            return
+        self.div_csr = 0b11
+        self._due = True
+
+    def _divide(self) -> None:
+        self._due = False
+        ready_and_dirty = self.div_csr
+        self.update_hardware_divider(False)
+        self.div_csr = ready_and_dirty
 
 
 class RingOscillator(BasePeripheral):
@@ -119,6 +160,7 @@ class Chip:
         mcu = self.mcu
         for number, place in enumerate(RESETS_OF_UARTS):
             mcu.uart[number] = mcu.peripherals[place] = TimedUart(mcu, mcu.uart[number])
+        mcu.sio = QuickSio(mcu)
         mcu.peripherals[RING_OSCILLATOR] = RingOscillator(mcu, seed)
         self.link = SerialLine(mcu.uart[0], self.clock)
         self.scanner = SerialLine(mcu.uart[1], self.clock, may_send=lambda: mcu.gpio[RTS].value != 1)

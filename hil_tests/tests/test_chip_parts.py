@@ -7,6 +7,7 @@ what the bench puts right there can go.
 from __future__ import annotations
 
 import os
+import random
 import subprocess
 import sys
 from pathlib import Path
@@ -14,9 +15,9 @@ from pathlib import Path
 import pytest
 
 from hil_tests.bench.board_image import FLASH_BYTES
-from hil_tests.bench.emulator import RP2040, ConsoleLogger, LogLevel, pl011
+from hil_tests.bench.emulator import RP2040, ConsoleLogger, LogLevel, pl011, sio
 from hil_tests.bench.nor import Cut, PowerLost
-from hil_tests.bench.rp2040_chip import BUZZER_SLICE, ERASE_NS, FLASH_START, Chip
+from hil_tests.bench.rp2040_chip import BUZZER_SLICE, ERASE_NS, FLASH_START, Chip, QuickSio
 from hil_tests.bench.rp2040_uart import RX_TIMEOUT_INTR, UARTIFLS
 
 ENDLESS_LOOP = bytes.fromhex("fee7")  # b .
@@ -205,6 +206,20 @@ def test_programming_over_what_was_not_erased_is_noticed() -> None:
     send_flash_command(board, b"\x02\x0c\x00\x00\xf0")
     assert board.misuse is not None
     assert "not erased" in board.misuse
+
+
+def test_the_quick_divider_gives_the_emulator_s_own_answers() -> None:
+    dice = random.Random(8)
+    plain, quick = sio.RPSIO(bare()), QuickSio(bare())
+    registers = (sio.DIV_UDIVIDEND, sio.DIV_UDIVISOR, sio.DIV_SDIVIDEND, sio.DIV_SDIVISOR, sio.DIV_REMAINDER)
+    read = (*registers, sio.DIV_QUOTIENT, sio.DIV_CSR)
+    for _turn in range(5000):
+        register = dice.choice((*registers[:2], *registers))
+        value = dice.choice((0, 1, 7, 0x7FFF_FFFF, 0xFFFF_FFFF, dice.getrandbits(32)))
+        for divider in (plain, quick):
+            divider.write_uint32(register, value)
+        asked = dice.choice(read)
+        assert plain.read_uint32(asked) == quick.read_uint32(asked)
 
 
 def test_the_buzzer_s_pitch_is_heard() -> None:
