@@ -11,12 +11,12 @@ from agent import alarms, cbor, cose, events, frames, orders, panel
 from agent.clock import Clock
 from agent.custody import Custody, event_of
 from agent.dialogue import OVERRIDE_MS, Dialogue
+from agent.face import PANEL_REAL_MS, Face
 from agent.journal import RESERVED_PAGES, Journal, JournalFull
 from agent.link import Link
 from agent.procedure import Procedure
 from agent.scanner import DEBOUNCE_MS, SUFFIX, Scanner, setup_fault
 from agent.sensors import Sensors
-from agent.signals import OFF, Signals
 from agent.slots import Slots
 
 TYPE_CHECKING = False
@@ -32,7 +32,6 @@ RESEND_MS = 2_000
 STATUS_MS = 60_000
 LINK_DELAY_MS = 250
 TURN_REAL_MS = 100  # the panel's clock, and how long readings may wait in the sensor front end
-PANEL_REAL_MS = 500
 REPLAY_PER_FEED = 32  # records that a boot replays between two words to the watchdog
 SEED_BYTES = 32
 CONFIG_KEYS = (1, 2, 3, 4, 5, 6)  # unit, epoch, cloud public key, channels, entropy, site offset in minutes
@@ -67,19 +66,13 @@ class Unit:
         self._dialogue = Dialogue(self._procedure, self._setting("override_ms", OVERRIDE_MS))
         self._clock = Clock(self._setting("link_delay_ms", LINK_DELAY_MS))
         self._scanner = self._scanner_of(config.get(CONFIG_SCANNER, {}))
-        self._signals = Signals()
-        self._colour = OFF
+        self._face = Face(hal, self._procedure, self._dialogue, self._journal, self._custody)
         self._assembler = orders.Assembler()
         self._limits = alarms.Limits([], [], [])
         self._boot = 0
         self._boot_journaled = False
         self._uptime_at_head_ms = 0
         self._status_due_ms = 0
-        self._panel_due_ms = 0
-        self._shown: "list[str]" = []
-        self._result = ["", ""]
-        self._accepted = True
-        self._resumed = False
         self._scans = 0
         self._refused_orders = 0
 
@@ -159,7 +152,7 @@ class Unit:
             seq += 1
             if (seq - first) % REPLAY_PER_FEED == 0:
                 self._hal.feed_watchdog()
-        self._resumed = seq > 0
+        self._face.resumed = seq > 0
         self._boot = 1 if last == events.GENESIS else boot + 1
         if self._custody.is_checkpoint_due(quiet=False):  # or a row of cut boots would make each of them slower
             self._checkpoint()
@@ -209,8 +202,7 @@ class Unit:
             self._heartbeat()
         self._send()
         self._keep_house(quiet=not (heard or scanned or self._scanner.busy))
-        self._show_when_due()
-        self._signal()
+        self._face.turn(self._link.relayed_next, self._stopped)
 
     def _keep_house(self, quiet: bool) -> None:
         """Say what is lost, free room, write the state down, erase ahead, read back: erases mostly in quiet moments."""
@@ -329,23 +321,18 @@ class Unit:
     # --- scans ------------------------------------------------------------------------------------------------------
 
     def _read(self, read: "Read") -> None:
-        hal = self._hal
         self._scans += 1
         if self._stopped:
             self._custody.lost_scans += 1
-            self._show()
-            hal.buzz(self._signals.after_scan(False, hal.real_ms()))
+            self._face.not_taken(self._link.relayed_next)
             return
-        uptime_ms = hal.uptime_ms()
+        uptime_ms = self._hal.uptime_ms()
         answer = self._dialogue.read(read, self._clock.now(uptime_ms), uptime_ms)
         before = 0
         for kind, body, operator in answer.records:
             self._carry_out(kind, body, operator, flush=before != events.OVERRIDE)  # W28: nothing comes between
             before = kind
-        self._result, self._accepted, self._resumed = answer.words, answer.accepted, False
-        self._show()
-        hal.buzz(self._signals.after_scan(answer.accepted, hal.real_ms()))
-        self._signal()
+        self._face.answered(answer.words, answer.accepted, self._link.relayed_next, self._stopped)
 
     def _end_override(self) -> None:
         """The second badge of an override did not come in time."""
@@ -428,44 +415,13 @@ class Unit:
 
     # --- panel ------------------------------------------------------------------------------------------------------
 
-    def _show_when_due(self) -> None:
-        if self._hal.real_ms() >= self._panel_due_ms:
-            self._show()
-
     def _show(self) -> None:
-        self._panel_due_ms = self._hal.real_ms() + PANEL_REAL_MS
-        procedure = self._procedure
-        if self._stopped:
-            lines = panel.full(procedure.batch, procedure.step, self._custody_line())
-        else:
-            prompt, custody = self._dialogue.prompt(), self._custody_line()
-            lines = panel.working(procedure, prompt, self._result, self._accepted, custody, self._resumed)
-        if lines != self._shown:
-            self._shown = lines
-            self._hal.show(lines)
+        self._face.show(self._link.relayed_next, self._stopped)
 
     @property
     def _stopped(self) -> bool:
         """No scan can be taken."""
         return not self._boot_journaled or self._custody.full
-
-    def _signal(self) -> None:
-        """Light and buzzer for what is so."""
-        hal, signals = self._hal, self._signals
-        waiting = len(self._procedure.alarms.unacknowledged)
-        sound = signals.standing(waiting, self._custody.nearly_full, self._stopped, hal.real_ms())
-        if sound:
-            hal.buzz(sound)
-        colour = signals.colour(hal.real_ms())
-        if colour != self._colour:
-            self._colour = colour
-            hal.light(colour)
-
-    def _custody_line(self) -> str:
-        journal, custody = self._journal, self._custody
-        full_percent = journal.used_bytes * 100 // journal.size_bytes if custody.nearly_full else 0
-        age_ms = custody.oldest_age_ms(self._hal.uptime_ms())
-        return panel.custody(journal.next_seq, self._link.relayed_next, custody.oldest, age_ms, full_percent)
 
     def _setting(self, name: str, otherwise: int) -> int:
         return int(self._hal.settings.get(name, otherwise))
