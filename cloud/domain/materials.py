@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from cloud.domain.findings import Findings, Snapshot
 from cloud.domain.label_fields import Label
 from cloud.domain.labels import read_label
-from cloud.domain.overrides import Overruling, RefusedScan
+from cloud.domain.overrides import COMMAND, Overruling, RefusedScan
 from cloud.domain.plan import BatchPlan, LedgerEntry, SerialUse
 from cloud.domain.procedure import Procedure, StepRun, moment_of
 from cloud.domain.recipe import Item, article_words
@@ -24,7 +24,6 @@ from cloud.domain.times import Moment, UnitTimes
 from cloud.domain.words import LAST_MS, raw_text, utc
 from wire import Entry, Scan, ScanVerdict, Scheme
 
-COMMAND = b"CT/"  # a card of the technician, not a label
 REFUSED_AS = {
     "wrong_item": "wrong_item",
     "expired": "expired_material",
@@ -142,8 +141,9 @@ class Materials(Snapshot):
 
     def forced(self, overruling: Overruling, step: str) -> None:
         """Two people had a step started or finished: the scan of the refused command shows it; the step tells it."""
-        if overruling.refused is not None:
-            self._mark_overruled(overruling, overruling.refused.place, step, ("forced_step",))
+        refused = overruling.refused
+        if refused is not None and refused.is_command:
+            self._mark_overruled(overruling, refused.place, step, ("forced_step",))
 
     def _mark_overruled(self, overruling: Overruling, place: int, step: str | None, codes: tuple[str, ...]) -> None:
         fact, moment = self._scans[place]

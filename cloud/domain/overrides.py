@@ -13,6 +13,8 @@ from cloud.domain.plan import BatchPlan, LedgerEntry
 from cloud.domain.report import ExceptionItem, OverrideFact
 from wire import Boot, Override, OverrideAction, Record, Scan, Step, StepAction
 
+COMMAND = b"CT/"  # a card of the technician, not a label
+IDENTITY = "identity_mismatch"
 NEVER = ("truncated", "unreadable", "no_operator", "no_batch")  # what nobody can answer for
 STEP_ACTIONS = {OverrideAction.START_STEP: StepAction.START, OverrideAction.FINISH_STEP: StepAction.DONE}
 
@@ -25,6 +27,10 @@ class RefusedScan:
     body: Scan
     finding: ExceptionItem
     place: int
+
+    @property
+    def is_command(self) -> bool:
+        return self.body.raw.startswith(COMMAND)
 
 
 @dataclass(frozen=True)
@@ -56,7 +62,7 @@ class Overrides(Snapshot):
         self._recipe = plan.recipe
         self._last_scan: int | None = None
         self._refused: RefusedScan | None = None
-        self._hole = True  # the last scan may have been before the batch, or in a hole
+        self._hole = False  # whether the last scan may lie in a hole
         self._announced: Overruling | None = None
 
     def hole(self) -> None:
@@ -80,7 +86,7 @@ class Overrides(Snapshot):
         if not findings.check("override_invalid", fault is None):
             findings.note("override_invalid", f"{what}, but {fault}; it does not count.", body.refused, record.seq)
             return None
-        if body.action is OverrideAction.ACCEPT_ITEM and self._is_identity(body.subject, refused):
+        if self._is_identity(body, refused):
             findings.check("identity_mismatch", False)
             message = f"{what}: an identity, which nobody may overrule; it does not count."
             findings.note("identity_mismatch", message, body.refused, record.seq)
@@ -100,7 +106,7 @@ class Overrides(Snapshot):
         body = record.body
         wanted = STEP_ACTIONS[announced.action], announced.subject
         if isinstance(body, Step) and (body.action, body.step) == wanted:
-            if announced.refused is not None:  # told with the step
+            if announced.refused is not None and announced.refused.is_command:  # told with the step
                 findings.drop(announced.refused.finding)
             return announced
         findings.check("override_invalid", False)
@@ -120,6 +126,9 @@ class Overrides(Snapshot):
         reason = self._refused.body.reason
         return f"a scan refused as {reason} cannot be overruled" if reason in NEVER else None
 
-    def _is_identity(self, subject: str, refused: RefusedScan | None) -> bool:
-        items = {subject, refused.body.asked if refused else ""}
-        return any(item.exact for item in self._recipe.items if item.item in items)
+    def _is_identity(self, body: Override, refused: RefusedScan | None) -> bool:
+        if refused is not None and refused.body.reason == IDENTITY:
+            return True
+        items = {body.subject, refused.body.asked if refused else ""}
+        exact = any(item.exact for item in self._recipe.items if item.item in items)
+        return exact and body.action is OverrideAction.ACCEPT_ITEM

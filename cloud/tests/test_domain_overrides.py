@@ -2,8 +2,11 @@
 
 import random
 from dataclasses import replace
+from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from cloud.domain.report import CRITICAL, MAJOR, MINOR, OPEN, RESOLVED, Report
 from cloud.tests.domain_batch import (
@@ -277,6 +280,62 @@ def test_the_order_of_arrival_changes_nothing() -> None:
             fold.add(entry_of(record))
             fold.report(0)
         assert fold.report(0).to_bytes() == whole
+
+
+def test_nobody_overrules_an_identity_by_another_item_or_by_a_step() -> None:
+    def load(unit: Unit) -> None:
+        unit.step("load", StepAction.START)
+        for action, subject in ((OverrideAction.ACCEPT_ITEM, "buffer"), (OverrideAction.FINISH_STEP, "load")):
+            refused = unit.scan("buffer", OTHER_DONOR, aim="]C0", refused="identity_mismatch")
+            overrule(unit, refused, action, subject)
+        unit.scan("donor-bag", DONOR, aim="]C0")
+        unit.step("load", StepAction.DONE)
+
+    report = report_of(good_batch(load=load))
+    assert codes(report) == ["identity_mismatch"] * 4  # each refusal and each override of it
+    assert all(item.state == OPEN for item in report.exceptions)
+
+
+_scans = st.tuples(
+    st.sampled_from(["", "buffer", "cartridge", "donor-bag", "nothing-known"]),
+    st.sampled_from([BUFFER, EXPIRED, CARTRIDGE, DONOR, OTHER_DONOR, "CT/STEP/DONE", "?"]),
+    st.sampled_from([None, "expired", "wrong_item", "identity_mismatch", "wrong_step", "not_asked", "unreadable"]),
+)
+_overrides = st.tuples(
+    st.integers(-3, 1),
+    st.sampled_from(OverrideAction),
+    st.sampled_from(["buffer", "donor-bag", "load", "culture", "nothing-known"]),
+    st.sampled_from(["OP-114", "OP-115"]),
+)
+_steps = st.tuples(st.sampled_from(["prime", "load", "culture"]), st.sampled_from(StepAction))
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.one_of(_scans, _overrides, _steps), max_size=14), st.sets(st.integers(0, 20)))
+def test_whatever_a_unit_signs_there_is_a_report(events: list[tuple[Any, ...]], lost: set[int]) -> None:
+    """Also of a unit that keeps to no rule, with any records missing; and the same once they have come."""
+    unit = Unit()
+    unit.describe()
+    unit.open()
+    for event in events:
+        if len(event) == 2:
+            unit.step(*event)
+        elif len(event) == 3:
+            unit.scan(*event[:2], aim="]C0", refused=event[2])
+        else:
+            back, action, subject, second = event
+            unit.say(Override(min(max(unit.seq - 1 + back, 0), unit.seq - 1), action, subject, WHY, second))
+    unit.close()
+    fold = fold_of(record for record in unit.records if record.seq not in lost)
+    fold.report(0)
+    for record in unit.records:
+        fold.add(entry_of(record))
+    report = fold.report(0)
+    assert report.to_bytes() == fold_of(unit.records).report(0).to_bytes()
+    told = {reference for item in report.exceptions for reference in item.evidence}
+    for record in unit.records:
+        if isinstance(record.body, Override):
+            assert any(reference.endswith(f"/{record.seq}") for reference in told), "an override that nobody is told of"
 
 
 def test_a_report_comes_back_from_its_json() -> None:
