@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 
 BLOCK_BYTES = 4096
 BLOCK_PAGES = BLOCK_BYTES // PAGE_BYTES
+START = b"\xd2\x84\x4d\xa2\x01\x32\x04\x48"  # of every record (SPEC W10): not stored, so that a scan fits one page
+SEQ_BYTES = 32  # of what follows, within which the seq stands
 BLOCKS_MIN = 4  # one being written, one erased ahead, and something to keep
 RESERVED_PAGES = 8  # kept from ordinary records: room to boot, and to say in a signed record what is given up
 CORRECTIONS = 64  # pages that each half of a recovery tries to put right; one costs some ms
@@ -122,6 +124,7 @@ class Journal:
         Raises JournalFull before anything is written.
         """
         assert seq == self.next_seq == events.seq_of(record)
+        assert record[: len(START)] == START
         if not self.room(len(record), spare):
             raise JournalFull("the journal is full: %d bytes that no receipt covers" % self.used_bytes)
         place = self._write(record) // BLOCK_PAGES % self._blocks
@@ -145,7 +148,7 @@ class Journal:
 
     def room(self, size: int, spare: int = RESERVED_PAGES) -> bool:
         """Whether a record of size bytes can be appended now with `spare` pages left."""
-        return -(-size // PAYLOAD_BYTES) + spare <= self.free_pages
+        return pages_of(size) + spare <= self.free_pages
 
     def trim(self, freed_next: int) -> None:
         """Every record before freed_next may be overwritten: the caller holds what allows it (W41), across reboots.
@@ -186,8 +189,8 @@ class Journal:
     def _write(self, record: bytes) -> int:
         """Program record into the next pages; the number of the first."""
         start = self._next
-        kind, following = RECORD, (len(record) - 1) // PAYLOAD_BYTES
-        for at in range(0, len(record), PAYLOAD_BYTES):
+        kind, following = RECORD, pages_of(len(record)) - 1
+        for at in range(len(START), len(record), PAYLOAD_BYTES):
             if self._next == self._erased_thru:
                 self._erase_next_block()
             number = self._next
@@ -235,9 +238,9 @@ class Journal:
         """The record seq, when it starts on that page and is whole."""
         self._corrections_left = CORRECTIONS
         page = self._page(number)
-        if page is None or page[0] & KIND_BITS != RECORD or events.seq_of(page[1]) != seq:
+        if page is None or page[0] & KIND_BITS != RECORD or _seq_in(page[1]) != seq:
             return None
-        kind, record = page
+        kind, record = page[0], START + page[1]
         for following in range((kind & FOLLOWING_BITS) - 1, -1, -1):
             number += 1
             page = self._page(number)
@@ -289,7 +292,7 @@ class Journal:
             if page is not None:
                 lap = page[0]
                 if page[1] & KIND_BITS == RECORD:
-                    return lap, events.seq_of(page[2])
+                    return lap, _seq_in(page[2])
         return lap, NONE
 
     def _end_of(self, newest: int) -> int:
@@ -327,7 +330,7 @@ class Journal:
             kind, payload = self._page(number) or (0, b"")
             number += 1
             if kind & KIND_BITS == RECORD and number <= end:
-                record = payload
+                record = START + payload
             elif wanted and kind == wanted:
                 record += payload
             else:
@@ -357,3 +360,13 @@ class Journal:
                 inside = False
             number += 1
         return torn
+
+
+def pages_of(size: int) -> int:
+    """Pages that a record of so many bytes takes."""
+    return max(1, -(-(size - len(START)) // PAYLOAD_BYTES))
+
+
+def _seq_in(stored: bytes) -> int:
+    """seq of a record without its START, from its first bytes alone."""
+    return events.seq_of(START + stored[:SEQ_BYTES])

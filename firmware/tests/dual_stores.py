@@ -10,7 +10,7 @@ from tests.nor_flash import NorFlash
 def record(seq: int, size: int = 240) -> bytes:
     """Bytes that begin like a record of that seq."""
     body = cbor.encode({1: seq, 2: bytes(32)})
-    envelope = b"\xd2\x84" + cbor.encode(b"p" * 13) + b"\xa0"
+    envelope = b"\xd2\x84" + cbor.encode(cbor.encode({1: -19, 4: b"kid-0001"})) + b"\xa0"
     filler = bytes((seq & 0xFF,)) * (size - len(envelope) - len(body) - 2)
     return (
         envelope + cbor.encode(body + filler)
@@ -46,10 +46,10 @@ def test_journal_keeps_records_across_a_reboot() -> None:
 def test_journal_programs_one_page_for_a_scan_and_two_for_samples() -> None:
     flash = NorFlash(4)
     journal = fresh(flash)
-    journal.append(record(0, 248), 0)
+    journal.append(record(0, 256), 0)
     assert flash.operations == ["erase", "program"]
-    journal.append(record(1, 249), 1)
-    journal.append(record(2, 496), 2)
+    journal.append(record(1, 257), 1)
+    journal.append(record(2, 504), 2)
     assert flash.operations[2:] == ["program"] * 4
     assert journal.used_bytes == 5 * 256
 

@@ -5,8 +5,8 @@ import struct
 import zlib
 
 import pytest
-from agent.journal import BLOCK_PAGES, CORRECTIONS, Journal
-from agent.pages import CONTINUED, PAYLOAD_BYTES, RECORD, put_right
+from agent.journal import BLOCK_PAGES, CORRECTIONS, Journal, pages_of
+from agent.pages import CONTINUED, RECORD, put_right
 from tests.dual_stores import fill, flipped, record
 from tests.nor_flash import ERASED, PAGE_BYTES, NorFlash
 
@@ -42,7 +42,7 @@ def ring(size: int) -> list[bytes]:
 @pytest.mark.parametrize(("size", "reads_per_block"), [(240, 1), (440, 1.5), (1000, 3)])
 def test_an_undamaged_ring_is_recovered_with_few_reads(size: int, reads_per_block: float) -> None:
     journal, reads = recovered(ring(size))
-    assert journal.next_seq == (PAGES - 8) // -(-size // PAYLOAD_BYTES)
+    assert journal.next_seq == (PAGES - 8) // pages_of(size)
     assert reads <= reads_per_block * BLOCKS + 92 <= UNDAMAGED_READS
 
 
@@ -57,7 +57,7 @@ def test_a_young_ring_is_recovered_with_few_reads() -> None:
 
 def worst_images() -> dict[str, list[bytes]]:
     chance = random.Random(11)
-    first = record(7, 248)
+    first = record(7, 256)[8:]
     started = page(RECORD + 4, first)  # the first of five pages, and the others never came
     middle = page(CONTINUED + 1)
     images = {
@@ -68,7 +68,7 @@ def worst_images() -> dict[str, list[bytes]]:
         "middles, and a beginning at the end of each block": ([middle] * 15 + [started]) * BLOCKS,
         "one flipped bit in every page": [flipped(cells, 999) for cells in ring(440)],
         "two flipped bits in every page": [flipped(flipped(cells, 99), 999) for cells in ring(440)],
-        "laps at random": [page(RECORD, record(n % 99, 240), chance.randrange(1 << 14)) for n in range(PAGES)],
+        "laps at random": [page(RECORD, record(n % 99, 240)[8:], chance.randrange(1 << 14)) for n in range(PAGES)],
         "every second page rotten": [chance.randbytes(256) if n % 2 else cells for n, cells in enumerate(ring(440))],
     }
     almost = ring(1000)

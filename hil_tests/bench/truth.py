@@ -16,6 +16,7 @@ BLOCK = 4096
 PAGE = 256
 PAGES_OF_BLOCK = BLOCK // PAGE
 MAGIC = b"CTJ2"
+START = bytes.fromhex("d2844da201320448")  # of every record; not stored
 FIRST_OF_RECORD, FURTHER = 0xA, 0xB
 
 
@@ -69,7 +70,7 @@ def _valid_pages(partition: bytes) -> Iterator[Page]:
 def _entry(live: dict[int, Page], number: int) -> bytes | None:
     """The bytes of the entry that begins at page `number`, None when one of its pages is not valid."""
     first = live[number]
-    joined = first.payload
+    joined = START + first.payload
     for step in range(1, first.following + 1):
         page = live.get(number + step)
         if page is None or page.kind != FURTHER or page.following != first.following - step:

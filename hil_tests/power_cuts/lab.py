@@ -96,8 +96,9 @@ class Lab:
         self.note(lambda known: setattr(known, "freed_next", max(known.freed_next, seq + 1)))
         self.send(frames.ReceiptFrame(raw))
 
-    def order(self, number: int, batch: str = "B-2026-0017") -> None:
-        raw = wire.sign_order(CLOUD_SEED, order_of(self.unit._signer.kid, number, batch))
+    def order(self, number: int, batch: str = "B-2026-0017", high: int = 3705) -> None:
+        """An order arrives. high: the temperature limit; the board's own waver about 37.05."""
+        raw = wire.sign_order(CLOUD_SEED, order_of(self.unit._signer.kid, number, batch, high))
         for chunk in frames.order_chunks(raw):
             self.send(chunk)
         self.hear()
@@ -124,7 +125,7 @@ class Lab:
         """The page of the chip in which the record seq begins."""
         record = next(raw for raw in self.records() if event_of(raw)[1] == seq)
         return next(
-            number for number in range(SLOT_PAGES, len(self.chip.pages)) if record[:200] in self.chip.pages[number]
+            number for number in range(SLOT_PAGES, len(self.chip.pages)) if record[8:200] in self.chip.pages[number]
         )
 
     def flip(self, page: int, *bits: int) -> None:
@@ -172,7 +173,7 @@ def event_of(record: bytes) -> dict[int, Any]:
     return signed.take_apart(record).event
 
 
-def order_of(kid: bytes, number: int, batch: str) -> wire.Order:
+def order_of(kid: bytes, number: int, batch: str, high: int) -> wire.Order:
     return wire.Order(
         number=number,
         kid=kid,
@@ -186,5 +187,5 @@ def order_of(kid: bytes, number: int, batch: str) -> wire.Order:
             wire.OrderItem("bag", "Buffer bag", "09520000010017", 0, None),
         ),
         issued_ms=NOW_MS,
-        limits=(wire.OrderLimit("temperature", 3600, 3705, -2, 0, ()),),
+        limits=(wire.OrderLimit("temperature", 3600, high, -2, 0, ()),),
     )

@@ -280,8 +280,8 @@ def test_a_record_that_rotted_in_flash_is_a_hole_and_no_obstacle(tmp_path: Path)
         unit.power_cut()
         flash = bytearray((tmp_path / "flash.bin").read_bytes())
         rotten = unit.journal()[2]
-        flash[flash.index(rotten[:40]) + 20] ^= 3
-        flash[flash.index(unit.journal()[1][:40]) + 20] ^= 1  # one bit alone is put right
+        flash[flash.index(rotten[8:48]) + 20] ^= 3
+        flash[flash.index(unit.journal()[1][8:48]) + 20] ^= 1  # one bit alone is put right
         (tmp_path / "flash.bin").write_bytes(flash)
         assert rotten not in unit.journal()
         unit.power_on()

@@ -160,7 +160,7 @@ def announce_before_the_flash_has_it(patch: pytest.MonkeyPatch) -> None:
         for address, page in waiting:
             if self._flash.read(address, 256) == ERASED:
                 self._flash.program(address, page)
-        waiting[:] = [(self._address(start), pages.make(self._lap(start), 0xA0, record[:248]))]
+        waiting[:] = [(self._address(start), pages.make(self._lap(start), 0xA0, record[8:256]))]
         self._next += 1
         return start
 
