@@ -4,6 +4,7 @@
 #   tools/setup.sh run    what `make demo` needs: locked run-time dependencies, mosquitto
 #   tools/setup.sh test   the same, and what `make test` needs: locked test dependencies, chromium
 #   tools/setup.sh check  the same without mosquitto and chromium: what `make check` needs
+#   tools/setup.sh image  the same as check, and what `make image` needs: a C compiler and cmake for this machine
 #
 # Everything comes from the lock files, by hash. Only Debian packages are installed outside .venv, and only by root or by
 # a user with a password-free sudo. Run it again at any time: a stamp in .venv makes that quick.
@@ -73,5 +74,12 @@ if [ "$(cat "$stamp" 2>/dev/null)" != "$wanted" ]; then
 fi
 
 # --- programs that are not Python ------------------------------------------------------------------------------------
-[ "$what" = check ] || has mosquitto || debian mosquitto "mosquitto, the MQTT broker"
-[ "$what" != test ] || has chromium || debian chromium "chromium, the browser of the page tests"
+case $what in run | test) has mosquitto || debian mosquitto "mosquitto, the MQTT broker" ;; esac
+case $what in test) has chromium || debian chromium "chromium, the browser of the page tests" ;; esac
+if [ "$what" = image ]; then
+    has gcc || { debian libc6-dev "the C library's headers"; debian gcc "gcc, the C compiler"; }
+    for package in make cmake patch; do
+        has "$package" || debian "$package" "$package, for the unit's image"
+    done
+    has xz || debian xz-utils "xz, for the unit's image"
+fi
