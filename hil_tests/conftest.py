@@ -16,6 +16,7 @@ from hil_tests.bench.peer import CLOUD_KEY
 from hil_tests.bench.words import BenchUnit
 
 BENCHES = {"unix": ("unix",), "rp2040": ("rp2040",), "both": ("unix", "rp2040")}
+EMULATOR_LIMIT_S = 900  # a hang, not a speed limit: the emulated chip is ten times slower than the real one
 NOT_RUN = "RP2040 tier not run: no image (make image builds it)"
 
 
@@ -61,11 +62,9 @@ def _chosen(config: pytest.Config) -> tuple[str, ...]:
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "bench" in metafunc.fixturenames:
-        marks = {"rp2040": pytest.mark.image}
+        marks = {"unix": (), "rp2040": (pytest.mark.image, pytest.mark.timeout(EMULATOR_LIMIT_S))}
         names = _chosen(metafunc.config)
-        metafunc.parametrize(
-            "bench", [pytest.param(name, marks=[marks[name]] if name in marks else []) for name in names], indirect=True
-        )
+        metafunc.parametrize("bench", [pytest.param(name, marks=marks[name]) for name in names], indirect=True)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
