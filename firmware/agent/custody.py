@@ -25,6 +25,7 @@ CHECKPOINT_RECORDS_MAX = 64  # and whatever happens: so many records, and those 
 NEARLY_FULL = 8, 10  # of the ring
 CHECKED_PER_TURN = 4  # records read back in one quiet turn
 RANGES_MAX = 16  # ranges of lost seqs that are remembered; of more, the two oldest become one
+COUNTED = (events.CLOCK, events.HEARTBEAT, events.CHANNELS, events.SAMPLES)  # of these the state needs the type alone
 UNREADABLE, GIVEN_UP = "records unreadable", "records given up"  # `what` of loss records
 SCANS, SAMPLES = "scans", "samples"
 
@@ -249,6 +250,29 @@ def event_of(record: bytes) -> "dict[int, Any]":
     """A record of our own as a map; it was verified when it was made."""
     event: "dict[int, Any]" = cbor.decode(cbor.decode(record[1:])[2])
     return event
+
+
+def replayed(record: bytes) -> "dict[int, Any]":
+    """As much of a record of our own as the state follows from: of those that are only counted, boot and type."""
+    boot, kind = glance(record)
+    return {3: boot, 7: kind, 10: {}} if kind in COUNTED else event_of(record)
+
+
+def glance(record: bytes) -> "tuple[int, int]":
+    """Boot and type of a record of our own, without reading the rest."""
+    _, size, at = cbor.head(record, 2)  # protected header, after the tag and the array's head
+    _, _, at = cbor.head(record, at + size + 1)  # payload, after the empty map
+    _, pairs, at = cbor.head(record, at)
+    boot = 0
+    for _ in range(pairs):
+        key = record[at]
+        major, number, at = cbor.head(record, at + 1)
+        if key == 7:
+            return boot, number
+        if key == 3:
+            boot = number
+        at += number if major == cbor.BYTES else 0
+    raise AssertionError("a record of ours without a type")
 
 
 def _loss(what: str, first: int, after: int, why: str) -> "dict[int, Any]":

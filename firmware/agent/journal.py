@@ -12,8 +12,9 @@ The page format is written down in firmware/README.md. How a power cut is surviv
 
 One flipped bit in a page is put right when the page is read (pages.py).
 
-Bound of recover() on B blocks, in reads of a page: 5 B + 92 when nothing is damaged (1,692 for 320 blocks), 37 B + 50
-whatever the flash holds (11,890), and at most 128 pages put right.
+Bound of recover() on B blocks, in reads of a page: 2 B + 92 when nothing is damaged (732 for 320 blocks; 412 when the
+ring is full), 37 B + 50 whatever the flash holds (11,890), and at most 128 pages put right. What each block holds is
+looked up only when somebody asks for it: nine blocks of 320 for any record.
 """
 
 import hashlib
@@ -48,6 +49,7 @@ RESERVED_PAGES = 8  # kept from ordinary records: room to boot, and to say in a 
 CORRECTIONS = 64  # pages that each half of a recovery tries to put right; one costs some ms
 BLANKS_AT_END = 2  # a boot leaves one page out, never two: behind so many nothing of the block is used
 NONE = -1
+UNKNOWN = -2
 
 
 class JournalFull(Exception):  # noqa: N818  a state, and no mistake of anybody
@@ -68,7 +70,7 @@ class Journal:
         assert flash.size >= BLOCKS_MIN * BLOCK_BYTES
         self._flash = flash
         self._blocks = flash.size // BLOCK_BYTES
-        self._firsts = [NONE] * self._blocks  # by place: seq of the first record that starts in the block
+        self._firsts = [NONE] * self._blocks  # by place: seq of the first record that starts in the block; see _first()
         self._next = 0  # page to program next
         self._erased_thru = 0  # pages before this one are erased or used
         self._oldest = 0  # oldest block not erased since
@@ -85,8 +87,8 @@ class Journal:
         """The first seq that the flash may still hold: 0 until something was overwritten."""
         if self._oldest > 0:
             for block in range(self._oldest, self._erased_thru // BLOCK_PAGES):
-                if self._firsts[block % self._blocks] != NONE:
-                    return self._firsts[block % self._blocks]
+                if self._first(block) != NONE:
+                    return self._first(block)
         return 0 if self._oldest == 0 else self.next_seq
 
     @property
@@ -127,9 +129,9 @@ class Journal:
         assert record[: len(START)] == START
         if not self.room(len(record), spare):
             raise JournalFull("the journal is full: %d bytes that no receipt covers" % self.used_bytes)
-        place = self._write(record) // BLOCK_PAGES % self._blocks
-        if self._firsts[place] == NONE:
-            self._firsts[place] = seq
+        block = self._write(record) // BLOCK_PAGES
+        if self._first(block) == NONE:
+            self._firsts[block % self._blocks] = seq
         self.head = hashlib.sha256(record).digest()
         self.next_seq += 1
 
@@ -157,20 +159,14 @@ class Journal:
         """
         assert freed_next <= self.next_seq
         self.freed_next = max(self.freed_next, freed_next)
-        keep_from = min(self.freed_next, self.next_seq - 1)
-        for block in range(self._tail + 1, (self._next - 1) // BLOCK_PAGES + 1):
-            first = self._firsts[block % self._blocks]
-            if first > keep_from:
-                return
-            if first != NONE:  # so what starts in, or reaches into, an earlier block is free
-                self._tail = block
+        if self.next_seq:  # what starts in, or reaches into, a block before that of the first one to keep is free
+            self._tail = max(self._tail, self._block_of(min(self.freed_next, self.next_seq - 1)))
 
     def oldest_block(self) -> "tuple[int, int]":
         """(first seq, seq after the last) of the records that must go before one more block is free."""
-        for block in range(self._tail + 1, (self._next - 1) // BLOCK_PAGES + 1):
-            first = self._firsts[block % self._blocks]
-            if first > self.freed_next:
-                return self.freed_next, first
+        for block in range(self._block_of(self.freed_next) + 1, (self._next - 1) // BLOCK_PAGES + 1):
+            if self._first(block) != NONE:
+                return self.freed_next, self._first(block)
         return self.freed_next, self.freed_next
 
     def erase_ahead(self) -> bool:
@@ -252,48 +248,67 @@ class Journal:
 
     def _block_of(self, seq: int) -> int:
         """The only block in which the record seq can start, when it is held: the last one with a first seq up to it."""
-        block = (self._next - 1) // BLOCK_PAGES
-        while block > self._oldest and not 0 <= self._firsts[block % self._blocks] <= seq:
-            block -= 1
-        return block
+        found = self._oldest
+        low, high = self._oldest + 1, (self._next - 1) // BLOCK_PAGES
+        while low <= high:
+            middle = block = (low + high) // 2
+            while block >= low and self._first(block) == NONE:
+                block -= 1
+            if block >= low and self._first(block) > seq:
+                high = block - 1
+            else:
+                found = block if block >= low else found
+                low = middle + 1
+        return found
+
+    def _first(self, block: int) -> int:
+        """seq of the first record that starts in the block, NONE when there is none."""
+        first = self._firsts[block % self._blocks]
+        if first == UNKNOWN:
+            self._corrections_left = CORRECTIONS
+            first = NONE
+            number = block * BLOCK_PAGES
+            while first == NONE and number < (block + 1) * BLOCK_PAGES:
+                page = self._page(number)
+                if page is not None and page[0] & KIND_BITS == RECORD:
+                    first = _seq_in(page[1])
+                number += 1
+            self._firsts[block % self._blocks] = first
+        return first
 
     # Recovery
 
     def _survey(self) -> int:
-        """Read a page or two of each block; fill _firsts and _oldest; the newest block, NONE when there is none."""
-        laps = bytearray(4 * self._blocks)  # packed: a list of the same is the largest piece of heap that a boot needs
+        """Read the first page of each block; set _oldest, and _firsts to what is not known yet; the newest block."""
+        laps = bytearray(2 * self._blocks)  # packed: a list of the same is the largest piece of heap that a boot needs
         newest = NONE
         for place in range(self._blocks):
-            lap, self._firsts[place] = self._survey_block(place)
-            struct.pack_into("<i", laps, 4 * place, lap)
+            lap = self._lap_of_block(place)
+            struct.pack_into("<h", laps, 2 * place, lap)
             if lap != NONE:
                 newest = max(newest, lap * self._blocks + place)
         oldest = newest
         for place in range(self._blocks):
-            lap = struct.unpack_from("<i", laps, 4 * place)[0]
+            lap = struct.unpack_from("<h", laps, 2 * place)[0]
             number = NONE if lap == NONE else lap * self._blocks + place
-            if number == NONE or number <= newest - self._blocks:  # a lap too old: no erase of ours left this
-                self._firsts[place] = NONE
-            else:
-                oldest = min(oldest, number)
+            live = number != NONE and number > newest - self._blocks  # a lap too old: no erase of ours left this
+            self._firsts[place] = UNKNOWN if live else NONE
+            oldest = min(oldest, number) if live else oldest
         self._oldest = self._tail = oldest if newest >= self._blocks else 0  # in the first lap nothing was overwritten
         return newest
 
-    def _survey_block(self, place: int) -> "tuple[int, int]":
-        """Lap of the block there and seq of the first record that starts in it; NONE for what cannot be told."""
-        lap = NONE
+    def _lap_of_block(self, place: int) -> int:
+        """The lap that the first page of the block tells, or the next one when that is damaged; NONE when none does."""
         blank = 0
         for number in range(place * BLOCK_PAGES, (place + 1) * BLOCK_PAGES):
             raw = self._flash.read(number * PAGE_BYTES, PAGE_BYTES)
             blank = blank + 1 if raw == BLANK else 0
-            if blank == BLANKS_AT_END:
-                break
             page = self._checked(raw)
             if page is not None:
-                lap = page[0]
-                if page[1] & KIND_BITS == RECORD:
-                    return lap, _seq_in(page[2])
-        return lap, NONE
+                return page[0]
+            if blank == BLANKS_AT_END:
+                break
+        return NONE
 
     def _end_of(self, newest: int) -> int:
         """The page to program next: in the newest block, one page behind whatever is not blank.
@@ -313,8 +328,6 @@ class Journal:
         self.next_seq, self.head = 0, FIRST_PREV
         whole_thru = self._oldest * BLOCK_PAGES
         for block in range(newest, self._oldest - 1, -1):
-            if self._firsts[block % self._blocks] == NONE:
-                continue  # no record starts there
             last, whole_thru = self._last_record(block, whole_thru)
             if last:
                 self.next_seq = events.seq_of(last) + 1

@@ -9,7 +9,7 @@ import hashlib
 
 from agent import alarms, cbor, cose, events, frames, orders, panel
 from agent.clock import Clock
-from agent.custody import Custody, event_of
+from agent.custody import Custody, replayed
 from agent.dialogue import OVERRIDE_MS, Dialogue
 from agent.face import PANEL_REAL_MS, Face
 from agent.journal import RESERVED_PAGES, Journal, JournalFull
@@ -168,7 +168,7 @@ class Unit:
 
     def _event(self, seq: int) -> "dict[int, Any] | None":
         record = self._journal.read(seq)
-        return event_of(record) if record is not None else None
+        return replayed(record) if record is not None else None
 
     def _load_order(self) -> None:
         raw = self._slots.load("order")

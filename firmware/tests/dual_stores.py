@@ -162,7 +162,7 @@ def test_journal_recovers_in_bounded_reads() -> None:
     fill(journal, 10)
     flash.reads = 0
     fresh(flash)
-    assert flash.reads <= 5 * 6 + 92
+    assert flash.reads <= 2 * 6 + 92
 
 
 def test_slots_return_what_was_stored_last() -> None:

@@ -32,9 +32,10 @@ class Fault:
 
 
 def reads_max(chip: Chip) -> int:
-    """Reads of a boot: the journal's recovery twice (a first boot looks before it makes a key), slots, and replay."""
+    """Reads of a boot: the journal's recovery twice (a first boot looks before it makes a key), a look into each block,
+    the slots, and replay."""
     blocks = (len(chip.pages) - SLOT_PAGES) // 16
-    return 2 * (37 * blocks + 50) + SLOT_READS + 16 + 5 * REPLAYED_MAX
+    return 2 * (37 * blocks + 50) + 16 * blocks + SLOT_READS + 16 + 5 * REPLAYED_MAX
 
 
 def judge(pages: Sequence[bytes], known: Known, settings: Mapping[str, str]) -> tuple[list[Fault], Lab | None]:
