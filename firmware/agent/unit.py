@@ -9,7 +9,7 @@ import hashlib
 
 from agent import alarms, cbor, cose, events, frames, orders, panel
 from agent.clock import Clock
-from agent.custody import Custody, replayed
+from agent.custody import Custody, event_of
 from agent.dialogue import OVERRIDE_MS, Dialogue
 from agent.face import PANEL_REAL_MS, Face
 from agent.journal import RESERVED_PAGES, Journal, JournalFull
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from agent.hal.unix import Hal
     from agent.scanner import Read
 
+NOT_SAVED = ["Not all is saved:", "scan it again later"]
 FIRMWARE = "cartrace-unit 0.1.0"
 HEARTBEAT_MS = 300_000  # DESIGN section 3
 RESEND_MS = 2_000
@@ -168,7 +169,7 @@ class Unit:
 
     def _event(self, seq: int) -> "dict[int, Any] | None":
         record = self._journal.read(seq)
-        return replayed(record) if record is not None else None
+        return event_of(record) if record is not None else None
 
     def _load_order(self) -> None:
         raw = self._slots.load("order")
@@ -328,11 +329,14 @@ class Unit:
             return
         uptime_ms = self._hal.uptime_ms()
         answer = self._dialogue.read(read, self._clock.now(uptime_ms), uptime_ms)
-        before = 0
-        for kind, body, operator in answer.records:
-            self._carry_out(kind, body, operator, flush=before != events.OVERRIDE)  # W28: nothing comes between
-            before = kind
-        self._face.answered(answer.words, answer.accepted, self._link.relayed_next, self._stopped)
+        words, accepted, before = answer.words, answer.accepted, 0
+        try:
+            for kind, body, operator in answer.records:
+                self._carry_out(kind, body, operator, flush=before != events.OVERRIDE)  # W28: nothing comes between
+                before = kind
+        except JournalFull:  # an abort with many alarms; what is saved counts, and the rest is asked for again
+            words, accepted = NOT_SAVED, False
+        self._face.answered(words, accepted, self._link.relayed_next, self._stopped)
 
     def _end_override(self) -> None:
         """The second badge of an override did not come in time."""

@@ -1,0 +1,59 @@
+"""A scan that leads to more records than the journal has room for: the unit goes on, and says that not all is saved."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from agent.custody import ROOM_BYTES
+
+import wire
+from hil_tests.bench import enrolment, truth
+from hil_tests.bench.memory_board import SLOTS_BYTES, MemoryBoard, MemoryPeer
+from hil_tests.bench.nor import BLOCK_BYTES
+from hil_tests.bench.peer import CLOUD_KEY
+from hil_tests.bench.sensor_source import ChannelSpec, SensorFaults, SyntheticSensors
+from hil_tests.tests.test_bench_batch import NOW_MS, order
+from wire import RecordType
+
+JOURNAL_BYTES = 8 * BLOCK_BYTES
+NOTE_BYTES = 496  # two pages
+CHANNELS = tuple(ChannelSpec(f"channel-{at}-of-eight"[:16], "Cel", -2, -1000, 8000) for at in range(8))
+
+
+def test_an_abort_that_the_journal_has_no_room_for_is_asked_for_again(tmp_path: Path) -> None:
+    letter = enrolment.letter("U-01", 1, CLOUD_KEY, CHANNELS, 0)
+    board = MemoryBoard(tmp_path / "flash", {"enrol": letter.hex()}, journal_bytes=JOURNAL_BYTES)
+    board.sensors = SensorFaults(SyntheticSensors(CHANNELS))
+    board.power_on()
+    unit = board.unit
+    assert unit is not None
+    peer = MemoryPeer(board, kid=unit._signer.kid, now_ms=NOW_MS)
+    board.run(2_000)
+    peer.order(order(peer.kid, batch="B" * 32))
+    board.run(1000)
+    for code in (b"CT/BADGE/" + b"O" * 32, b"CT/BATCH/OPEN", b"CT/STEP/START/load"):
+        board.scan(code)
+    board.peer = None  # nobody takes the records away
+    for channel in CHANNELS:
+        unit._append(wire.RecordType.ALARM, {1: f"limit_{channel.name}", 2: 1})
+    while unit._journal.room(ROOM_BYTES + NOTE_BYTES):
+        board.scan(b"CT/NOTE/" + b"n" * 150)
+    assert not unit._custody.full, "this scan is still taken"
+    board.scan(b"CT/BATCH/ABORT/" + b"a" * 64)
+    assert board.lines[0] == "JOURNAL FULL"
+    records = [wire.decode_record(raw) for raw in truth.records(board.nor.read(SLOTS_BYTES, JOURNAL_BYTES))]
+    types = [record.type for record in records]
+    assert types.count(RecordType.ALARM) > len(CHANNELS), "the abort did not even begin"
+    assert RecordType.BATCH_CLOSE not in types, "the abort found room after all: this test tries nothing"
+    assert [record.seq for record in records] == list(range(len(records)))
+    board.peer = peer
+    peer.send(wire.Who())
+    board.run(4_000)
+    peer.receipt(peer.next_seq() - 1)
+    board.run(4_000)
+    assert board.lines[3:5] == ["! Not all is saved:", "scan it again later"]
+    board.scan(b"CT/BATCH/ABORT/" + b"a" * 64)
+    assert board.lines[3] == "Batch aborted"
+    board.run(2_000)
+    closed = [record.body for record in peer.decoded() if record.type == RecordType.BATCH_CLOSE]
+    assert [close.outcome for close in closed] == [wire.Outcome.ABORTED]  # type: ignore[union-attr]
