@@ -1,0 +1,28 @@
+"""The same inputs give the same image, whatever the folder it is built in and however often."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tools import board_image, image_inputs
+
+BUILDS_LIMIT_S = 1200
+
+
+@pytest.mark.image
+@pytest.mark.slow
+@pytest.mark.timeout(BUILDS_LIMIT_S)
+def test_two_folders_give_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    missing = [one.file for one in image_inputs.locked() if not one.is_here]
+    if missing:
+        pytest.skip(f"NOT BUILT AGAIN: run `make image` first, which downloads {missing}")
+    images = []
+    for folder in (tmp_path / "one", tmp_path / "two" / "in-a-deeper-place"):
+        monkeypatch.setattr(board_image, "CACHE", folder)
+        images.append(board_image.build(board_image.PRODUCTION).read_bytes())
+        shutil.rmtree(folder / "work-production")
+        shutil.rmtree(next(folder.glob("tree-*")))
+    assert images[0] == images[1]
+    for folder in (tmp_path / "one", tmp_path / "two"):
+        assert str(folder).encode() not in images[0]
