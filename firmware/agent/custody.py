@@ -128,8 +128,10 @@ class Custody:
 
     def must_free(self) -> bool:
         """The journal has little room, and a checkpoint now would free a block."""
+        if self._journal.room(GIVE_UP_BYTES):
+            return False
         first, after = self._journal.oldest_block()
-        return first < after <= self.oldest and not self._journal.room(GIVE_UP_BYTES)
+        return first < after <= self.oldest
 
     def checkpoint(self, boot: int, state: "dict[int, Any]") -> bool:
         """Write down state and custody, then let the journal overwrite what they no longer need. Whether it was done.
