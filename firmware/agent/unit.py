@@ -186,7 +186,9 @@ class Unit:
     def turn(self) -> None:
         """Wait for something to do, do all of it, say what is so."""
         hal = self._hal
+        hal.feed_watchdog()
         hal.wait(self._rest_real_ms())
+        hal.feed_watchdog()
         self._begin_boot()
         heard, scanned = hal.link_read(), hal.scanner_read()
         if hal.scanner_disturbed():  # asked and fed before a message can write to flash: times are of these bytes
