@@ -186,7 +186,6 @@ class Unit:
     def turn(self) -> None:
         """Wait for something to do, do all of it, say what is so."""
         hal = self._hal
-        hal.feed_watchdog()
         hal.wait(self._rest_real_ms())
         hal.feed_watchdog()
         self._begin_boot()
