@@ -3,7 +3,7 @@
 Lives three lives of a unit on the emulated board (its first boot; a working day with orders, scans, samples, receipts;
 a ring that is full and makes room) and keeps the flash as it was before every flash operation. A cut point is one of
 these operations, before it, after it, or torn after some bytes. From each one a new chip boots, and the journal is
-looked at with code that shares nothing with the firmware. Every tenth boot is cut in its turn, and booted again.
+looked at with code that shares nothing with the firmware. Every fifteenth boot is cut in its turn, and booted again.
 
 Rows {name, value, unit, baseline, ratio}: cut_points; saved_lost: records that the flash held whole before the cut and
 no receipt covered, and that are gone or changed; seq_reused: a seq that was saved or sent, found with other bytes;
@@ -17,10 +17,11 @@ import json
 import multiprocessing
 import os
 import random
+import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,39 +29,49 @@ import wire
 from hil_tests.bench.board_image import image_path, journal_of
 from hil_tests.bench.full_ring import let_pass, lived
 from hil_tests.bench.memory_board import MemoryBoard, MemoryPeer
-from hil_tests.bench.nor import BLOCK_BYTES, PAGE_BYTES, Cut
+from hil_tests.bench.nor import Cut
 from hil_tests.bench.peer import CLOUD_KEY
 from hil_tests.bench.rp2040_chip import FlashOperation
 from hil_tests.bench.rp2040_unit import Rp2040Unit
 from hil_tests.tests.test_bench_batch import NOW_MS, cartridge, order, plain
 
-CUT_POINTS = 330
+CUT_POINTS = 302
 PROCESSES = 2
 READY_S = 8.0  # of the chip's time; the watchdog bites after as many
 SEED = 2040
-RING_SCAN = b"CT/NOTE/the ring goes round"
-
-Records = Mapping[tuple[bytes, int], bytes]  # by (kid, seq)
 
 
 @dataclass(frozen=True)
-class Moment:
-    """A flash operation that was about to begin, and what was so just before it."""
+class Life:
+    """One power-on of a unit: the flash it began with, and every flash operation of it.
 
-    life: str
-    operation: FlashOperation
-    flash: bytes
-    sent: frozenset[bytes]  # records that the gateway had heard
-    archived_next: int
+    heard: records in the order in which the gateway heard them. For each operation how many of them had been heard when
+    it began, and the first seq without a receipt at that moment.
+    """
+
+    name: str
+    start: bytes
+    operations: tuple[FlashOperation, ...]
+    heard: tuple[bytes, ...]
+    heard_before: tuple[int, ...]
+    archived_before: tuple[int, ...]
+
+    def flash_before(self, number: int) -> bytes:
+        """What the flash held when that operation (counted from 0) was about to begin."""
+        flash = bytearray(self.start)
+        for operation in self.operations[:number]:
+            flash[operation.addr : operation.addr + len(operation.after)] = operation.after
+        return bytes(flash)
 
 
 @dataclass(frozen=True)
 class CutPoint:
-    """The power goes at a moment; torn_bytes of the operation take effect, None: all of them."""
+    """The power goes at an operation; torn_bytes of it take effect, None: all. again: a cut of the next boot."""
 
-    moment: int
+    life: int
+    number: int
     torn_bytes: int | None
-    again: Cut | None  # the boot that follows is cut as well
+    again: Cut | None
 
 
 @dataclass(frozen=True)
@@ -74,29 +85,37 @@ class Outcome:
 
 
 class Watch:
-    """Keeps a Moment for every flash operation of a unit."""
+    """Notes at every flash operation of a unit what was so just before it."""
 
-    def __init__(self, life: str, unit: Rp2040Unit, moments: list[Moment]) -> None:
-        self._life, self._unit, self._moments = life, unit, moments
-        unit.before_operation = self._keep
+    def __init__(self, unit: Rp2040Unit) -> None:
+        self._unit = unit
+        self._start = unit.flash
+        self._operations: list[FlashOperation] = []
+        self._heard_before: list[int] = []
+        self._archived_before: list[int] = []
+        unit.before_operation = self._note
 
-    def _keep(self, operation: FlashOperation) -> None:
+    def _note(self, operation: FlashOperation) -> None:
         peer = self._unit.peer
-        sent = frozenset(peer.records.values()) if peer else frozenset()
-        archived_next = peer.archived_next if peer else 0
-        self._moments.append(Moment(self._life, operation, self._unit.flash, sent, archived_next))
+        self._operations.append(operation)
+        self._heard_before.append(len(peer.records) if peer else 0)
+        self._archived_before.append(peer.archived_next if peer else 0)
+
+    def life(self, name: str) -> Life:
+        heard = tuple(self._unit.peer.records.values()) if self._unit.peer else ()
+        notes = tuple(self._heard_before), tuple(self._archived_before)
+        return Life(name, self._start, tuple(self._operations), heard, *notes)
 
 
-def first_boot(directory: Path, moments: list[Moment]) -> None:
-    def watch(unit: Rp2040Unit) -> None:
-        Watch("first boot", unit, moments)
+def first_boot(directory: Path) -> Life:
+    watches: list[Watch] = []
+    Rp2040Unit.provision(directory, cloud_public_key=CLOUD_KEY, prepared=lambda unit: watches.append(Watch(unit)))
+    return watches[0].life("first boot")
 
-    Rp2040Unit.provision(directory, cloud_public_key=CLOUD_KEY, prepared=watch)
 
-
-def working_day(directory: Path, moments: list[Moment]) -> None:
+def working_day(directory: Path) -> Life:
     with Rp2040Unit(directory) as unit:
-        Watch("working day", unit, moments)
+        watch = Watch(unit)
         unit.power_on()
         peer = unit.connect(wire.decode_record(unit.journal()[0]).kid, NOW_MS)
         peer.wait(lambda: bool(peer.hellos), "a hello")
@@ -109,20 +128,20 @@ def working_day(directory: Path, moments: list[Moment]) -> None:
         ):  # fmt: skip
             unit.scan(raw)
             unit.wait_panel(words)
-        peer.archive_every = 4
+        peer.archive_every = 10
         unit.pass_ms(62_000)  # a whole batch of samples
-        for number in range(40):  # past a checkpoint
+        for number in range(8):
             unit.scan(plain(f"CT/NOTE/{number}"))
             unit.pass_ms(350)
         unit.scan(plain("CT/BATCH/ABORT/enough"))
         unit.wait_panel("Batch aborted")
+        return watch.life("working day")
 
 
-def full_ring(directory: Path, moments: list[Moment]) -> None:
-    """The ring has just been filled, and receipts for all of it arrive: from now on appending means erasing."""
+def full_ring(directory: Path) -> Life:
+    """The ring has just been filled, and receipts for nearly all of it arrive: from now on appending means erasing."""
 
     def live(board: MemoryBoard, peer: MemoryPeer) -> None:
-        peer.archive_every = None
         board.scan(b"CT/BADGE/OP-1", aim="]d1")
         let_pass(board, 36 * 60, lambda number: b"CT/NOTE/%d" % number)
         while not any("FULL" in line for line in board.lines):
@@ -131,7 +150,7 @@ def full_ring(directory: Path, moments: list[Moment]) -> None:
     path = directory / "flash.bin"
     path.write_bytes(lived(path.read_bytes(), live, now_ms=NOW_MS))
     with Rp2040Unit(directory) as unit:
-        Watch("full ring", unit, moments)
+        watch = Watch(unit)
         unit.power_on()
         records = {wire.decode_record(raw).seq: raw for raw in unit.journal()}
         peer = unit.connect(wire.decode_record(records[0]).kid, NOW_MS)
@@ -140,33 +159,41 @@ def full_ring(directory: Path, moments: list[Moment]) -> None:
         peer.archived_next = max(records) - 40
         peer.receipt(peer.archived_next - 1)
         unit.wait_until(lambda lines: not any("FULL" in line for line in lines), "room")
-        for number in range(24):
+        for number in range(16):
             unit.scan(plain(f"CT/NOTE/{number} {'x' * 180}"))
             unit.pass_ms(500)
+        return watch.life("full ring")
+
+
+LIVES = {"first boot": first_boot, "working day": working_day, "full ring": full_ring}
+
+
+def lived_in(name: str, directory: Path) -> Life:
+    return LIVES[name](directory)
 
 
 # --- cuts -------------------------------------------------------------------------------------------------------------
 
 
-def cut_points(moments: Sequence[Moment], wanted: int) -> list[CutPoint]:
-    """Before and after every operation, then torn ones in turn until there are enough."""
+def cut_points(lives: Sequence[Life], wanted: int) -> list[CutPoint]:
+    """Every operation torn somewhere; then, evenly spread, after and before them until there are enough.
+
+    Before one operation is after the one in front of it, as far as the flash can tell.
+    """
     dice = random.Random(SEED)
-    torn = [(number, bytes_done) for bytes_done in (0, None) for number in range(len(moments))]
-    while len(torn) < wanted:
-        for number, moment in enumerate(moments):
-            size = BLOCK_BYTES if moment.operation.erase else PAGE_BYTES
-            torn.append((number, dice.randrange(1, size)))
-    points = []
-    for place, (number, bytes_done) in enumerate(torn[: max(wanted, 2 * len(moments))]):
-        again = Cut(1 + place // 10 % 3, dice.choice((0, 7, 100, 255, None))) if place % 10 == 9 else None
-        points.append(CutPoint(number, bytes_done, again))
-    return points
-
-
-def flash_after(moment: Moment, torn_bytes: int | None) -> bytes:
-    operation = moment.operation
-    done = operation.after if torn_bytes is None else operation.after[:torn_bytes]
-    return moment.flash[: operation.addr] + done + moment.flash[operation.addr + len(done) :]
+    places = [(life, number) for life, lived in enumerate(lives) for number in range(len(lived.operations))]
+    sizes = [len(lives[life].operations[number].after) for life, number in places]
+    chosen: list[tuple[int, int, int | None]] = [
+        (*place, dice.randrange(1, size)) for place, size in zip(places, sizes, strict=True)
+    ]
+    more = max(0, wanted - len(chosen))
+    for turn in range(more):
+        at = turn * len(places) // more
+        chosen.append((*places[at], (None, 0, dice.randrange(1, sizes[at]))[turn % 3]))
+    return [
+        CutPoint(life, number, torn, Cut(1 + at // 15 % 3, torn) if at % 15 == 14 else None)
+        for at, (life, number, torn) in enumerate(chosen)
+    ]
 
 
 def by_seq(raws: Sequence[bytes]) -> dict[tuple[bytes, int], bytes]:
@@ -174,22 +201,25 @@ def by_seq(raws: Sequence[bytes]) -> dict[tuple[bytes, int], bytes]:
     return {(record.kid, record.seq): record.raw for record in records}
 
 
-def judge(directory: Path, moment: Moment, cut: CutPoint) -> Outcome:
+def judge(directory: Path, life: Life, cut: CutPoint) -> Outcome:
     """Boot from the cut and compare what was saved with what is there."""
-    flash = flash_after(moment, cut.torn_bytes)
-    saved = by_seq(journal_of(moment.flash)) | by_seq(journal_of(flash))
-    sent = by_seq(sorted(moment.sent))
+    before = life.flash_before(cut.number)
+    operation = life.operations[cut.number]
+    done = operation.after if cut.torn_bytes is None else operation.after[: cut.torn_bytes]
+    flash = before[: operation.addr] + done + before[operation.addr + len(done) :]
+    saved = by_seq(journal_of(before)) | by_seq(journal_of(flash))
+    sent = by_seq(life.heard[: life.heard_before[cut.number]])
     directory.mkdir(parents=True, exist_ok=True)
     (directory / "flash.bin").write_bytes(flash)
     with Rp2040Unit(directory) as unit:
         unit.unplug_link()
         hung = not _boots(unit, cut.again)
         found = by_seq(unit.journal())
-        bad_flash = unit.misuse is not None
-    must_stay = [key for key in saved if key[1] >= moment.archived_next]
-    lost = sum(found.get(key) != saved[key] for key in must_stay)
+        misused = unit.misuse is not None
+    archived_next = life.archived_before[cut.number]
+    lost = sum(found.get(key) != raw for key, raw in saved.items() if key[1] >= archived_next)
     reused = sum(found[key] != raw for key, raw in (saved | sent).items() if key in found)
-    return Outcome(lost, reused, hung or bad_flash)
+    return Outcome(lost, reused, hung or misused)
 
 
 def _boots(unit: Rp2040Unit, again: Cut | None) -> bool:
@@ -210,33 +240,36 @@ def _boots(unit: Rp2040Unit, again: Cut | None) -> bool:
 
 # --- the whole --------------------------------------------------------------------------------------------------------
 
-_moments: list[Moment] = []  # inherited by the worker processes
+_lives: list[Life] = []  # inherited by the worker processes
 
 
 def _judge_one(task: tuple[CutPoint, str]) -> Outcome:
     cut, folder = task
-    return judge(Path(folder) / str(os.getpid()), _moments[cut.moment], cut)
+    return judge(Path(folder) / str(os.getpid()), _lives[cut.life], cut)
 
 
 def measure(wanted: int, say: Callable[[str], None]) -> Iterator[dict[str, object]]:
     began_s = time.monotonic()
+    fork = multiprocessing.get_context("fork")
     with tempfile.TemporaryDirectory() as folder:
-        directory = Path(folder) / "unit"
-        for live in (first_boot, working_day, full_ring):
-            live(directory, _moments)
-            say(f"{live.__name__}: {len(_moments)} flash operations so far, {time.monotonic() - began_s:.0f} s")
-        cuts = cut_points(_moments, wanted)
-        with multiprocessing.get_context("fork").Pool(PROCESSES) as pool:
-            outcomes = []
-            for outcome in pool.imap(_judge_one, [(cut, folder) for cut in cuts]):
+        home = Path(folder)
+        new = first_boot(home / "new")
+        for name in ("day", "ring"):
+            shutil.copytree(home / "new", home / name)
+        with fork.Pool(PROCESSES) as pool:
+            tasks = [("working day", home / "day"), ("full ring", home / "ring")]
+            _lives[:] = [new, *pool.starmap(lived_in, tasks, 1)]
+        for life in _lives:
+            say(f"{life.name}: {len(life.operations)} flash operations, after {time.monotonic() - began_s:.0f} s")
+        cuts = cut_points(_lives, wanted)
+        outcomes: list[Outcome] = []
+        with fork.Pool(PROCESSES) as pool:
+            for cut, outcome in zip(cuts, pool.imap(_judge_one, [(cut, folder) for cut in cuts]), strict=True):
                 outcomes.append(outcome)
+                if outcome != Outcome(0, 0, False):
+                    say(_described(cut, outcome))
                 if len(outcomes) % 50 == 0:
                     say(f"{len(outcomes)} of {len(cuts)} cuts, {time.monotonic() - began_s:.0f} s")
-    for cut, outcome in zip(cuts, outcomes, strict=True):
-        if outcome != Outcome(0, 0, False):
-            moment = _moments[cut.moment]
-            kind = "erase" if moment.operation.erase else "program"
-            say(f"{moment.life}, {kind} at {moment.operation.addr:#x}, torn {cut.torn_bytes}, {cut.again}: {outcome}")
     yield from (
         row("cut_points", len(outcomes), "cuts", 300),
         row("saved_lost", sum(outcome.lost for outcome in outcomes), "records"),
@@ -244,6 +277,13 @@ def measure(wanted: int, say: Callable[[str], None]) -> Iterator[dict[str, objec
         row("boots_hung", sum(outcome.hung for outcome in outcomes), "boots"),
         row("seconds", round(time.monotonic() - began_s, 1), "s"),
     )
+
+
+def _described(cut: CutPoint, outcome: Outcome) -> str:
+    life = _lives[cut.life]
+    operation = life.operations[cut.number]
+    kind = "erase" if operation.erase else "program"
+    return f"{life.name}, {kind} at {operation.addr:#x}, torn {cut.torn_bytes}, {cut.again}: {outcome}"
 
 
 def row(name: str, value: float, unit: str, baseline: float | None = None) -> dict[str, object]:

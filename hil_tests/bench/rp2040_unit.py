@@ -53,6 +53,7 @@ class Rp2040Unit:
         self.sensors = SensorFaults(sensors or BoardSensors())
         self.display = Ssd1306Model()
         self._misuse: str | None = None
+        self._restarts = 0  # in earlier boots
         self.chip: Chip | None = None
         self.peer: ChipPeer | None = None
         self.before_operation: Callable[[FlashOperation], None] = lambda _operation: None
@@ -143,6 +144,7 @@ class Rp2040Unit:
             return
         self._flash = self.chip.flash
         self._misuse = self._misuse or self.chip.misuse
+        self._restarts += self.chip.resets
         self._passed_ms += self.chip.now_ms
         self.chip = None
         (self.directory / "flash.bin").write_bytes(self._flash)
@@ -269,8 +271,9 @@ class Rp2040Unit:
         return self._misuse or (self.chip.misuse if self.chip else None)
 
     def console(self) -> str:
-        """What the firmware printed: a production image has nowhere to print to."""
-        return ""
+        """A production image has nowhere to print to; here stands how often it restarted by itself, if it did."""
+        restarts = self._restarts + (self.chip.resets if self.chip else 0)
+        return f"the unit restarted by itself, {restarts} times" if restarts else ""
 
     def close(self) -> None:
         """Power off; the flash stays. Harmless when repeated."""
