@@ -18,7 +18,6 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterable
 from pathlib import Path
 
 from tools.image_inputs import CACHE, LOCK, ROOT, ImageFailed, fetch, locked, unpack
@@ -26,6 +25,8 @@ from tools.image_inputs import CACHE, LOCK, ROOT, ImageFailed, fetch, locked, un
 FIRMWARE = ROOT / "firmware"
 BOARDS = FIRMWARE / "boards"
 BOARD = "CARTRACE_UNIT"
+TREE_RULES = (LOCK, ROOT / "tools" / "image_inputs.py")  # what sources and toolchain are laid out by
+KEPT = 4  # products of each variant
 CODE = (".py", ".c", ".cmake", ".mk")
 PRODUCTION, DEVELOPMENT, HOST = "production", "development", "host"
 CODE_BYTES_MAX = 640 * 1024  # what lies behind it in flash is not code: firmware/boards/README.md
@@ -41,15 +42,19 @@ NEEDED = {
 }
 
 
+Sources = dict[str, bytes]
+
+
 def built(variant: str) -> Path | None:
     """The image (or, for HOST, the interpreter) of the sources as they are now; None when it was not built yet."""
-    product = _product(variant)
+    product = _product(variant, sources(variant))
     return product if product.exists() else None
 
 
 def build(variant: str) -> Path:
     """Build it unless it is there; raises ImageFailed."""
-    product = _product(variant)
+    ours = sources(variant)
+    product = _product(variant, ours)
     if product.exists():
         return product
     CACHE.mkdir(parents=True, exist_ok=True)
@@ -58,40 +63,52 @@ def build(variant: str) -> Path:
         if not product.exists():
             _check_programs()
             tree = _tree()
-            _build_host(tree, product) if variant == HOST else _build_board(tree, variant, product)
+            _build_host(tree, ours, product) if variant == HOST else _build_board(tree, variant, ours, product)
+            _forget_old(variant)
     return product
 
 
-def sources(variant: str) -> dict[str, Path]:
-    """Everything of ours that goes into it, by its name in the build: `frozen/`, `board/` and `usermod/`."""
-    staged = _folder("usermod", BOARDS / "usermod")
+def sources(variant: str) -> Sources:
+    """Everything of ours that goes into it, by its name in the build: `frozen/`, `board/` and `usermod/`.
+
+    Read once for a build: what somebody saves meanwhile belongs to the next one.
+    """
+    ours = _folder("usermod", BOARDS / "usermod")
     if variant == HOST:
-        return staged
+        return ours
     board = BOARDS / BOARD
-    staged |= {f"board/{path.name}": path for path in sorted(board.iterdir()) if path.is_file()}
-    staged |= _folder("frozen", board / variant) | _folder("frozen/agent", FIRMWARE / "agent")
-    staged["frozen/main_rp2.py"] = FIRMWARE / "main_rp2.py"
-    del staged["frozen/agent/hal/unix.py"]
-    return staged
+    ours |= {f"board/{path.name}": path.read_bytes() for path in sorted(board.iterdir()) if path.is_file()}
+    ours |= _folder("frozen", board / variant) | _folder("frozen/agent", FIRMWARE / "agent")
+    ours["frozen/main_rp2.py"] = (FIRMWARE / "main_rp2.py").read_bytes()
+    del ours["frozen/agent/hal/unix.py"]
+    return ours
 
 
-def _folder(name: str, folder: Path) -> dict[str, Path]:
+def _folder(name: str, folder: Path) -> Sources:
     files = sorted(path for path in folder.rglob("*") if path.is_file() and path.suffix in CODE)
-    return {f"{name}/{path.relative_to(folder)}": path for path in files}
+    return {f"{name}/{path.relative_to(folder)}": path.read_bytes() for path in files}
 
 
-def _product(variant: str) -> Path:
+def _product(variant: str, ours: Sources) -> Path:
     name = "micropython" if variant == HOST else "firmware.bin"
-    rules = [LOCK, Path(__file__), ROOT / "tools" / "image_inputs.py"]
-    return CACHE / f"{variant}-{_digest([*rules, *sources(variant).values()])}" / name
+    return CACHE / f"{variant}-{_digest(_files(*TREE_RULES, Path(__file__)) | ours)}" / name
 
 
-def _digest(paths: Iterable[Path]) -> str:
+def _files(*paths: Path) -> Sources:
+    return {path.name: path.read_bytes() for path in paths}
+
+
+def _digest(contents: Sources) -> str:
     digest = hashlib.sha256()
-    for path in paths:
-        content = path.read_bytes()
-        digest.update(f"{path.relative_to(ROOT)} {len(content)}\n".encode() + content)
+    for name, content in contents.items():
+        digest.update(f"{name} {len(content)}\n".encode() + content)
     return digest.hexdigest()[:16]
+
+
+def _forget_old(variant: str) -> None:
+    products = sorted(CACHE.glob(f"{variant}-*"), key=lambda folder: folder.stat().st_mtime)
+    for old in products[:-KEPT]:
+        shutil.rmtree(old)
 
 
 def _check_programs() -> None:
@@ -102,7 +119,7 @@ def _check_programs() -> None:
 
 def _tree() -> Path:
     """Unpacked and edited sources and toolchain, with mpy-cross built; kept from one build to the next."""
-    tree = CACHE / f"tree-{_digest([LOCK, ROOT / 'tools' / 'image_inputs.py'])}"
+    tree = CACHE / f"tree-{_digest(_files(*TREE_RULES))}"
     if tree.exists():
         return tree
     inputs = locked()
@@ -119,24 +136,25 @@ def _tree() -> Path:
     return tree
 
 
-def _build_board(tree: Path, variant: str, product: Path) -> None:
+def _build_board(tree: Path, variant: str, ours: Sources, product: Path) -> None:
     """cmake and make in a folder of its own; what was compiled for the same C sources is used again."""
     work = CACHE / f"work-{variant}"
-    wanted = sources(variant)
-    stamp = tree.name + _digest(path for name, path in wanted.items() if not name.startswith("frozen/"))
-    if not (work / "stamp").exists() or (work / "stamp").read_text() != stamp:
+    output, stamp = work / "build", work / "stamp"
+    wanted = tree.name + _digest({name: content for name, content in ours.items() if not name.startswith("frozen/")})
+    if not stamp.exists() or stamp.read_text() != wanted:
         shutil.rmtree(work, ignore_errors=True)
         work.mkdir()
-    output = work / "build"
     for folder in (work / "frozen", output / "frozen_mpy"):
         shutil.rmtree(folder, ignore_errors=True)
-    for name, path in wanted.items():
-        (work / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(path, work / name)
+    if not stamp.exists():
+        _lay_out(ours, work)
+    else:
+        _lay_out({name: content for name, content in ours.items() if name.startswith("frozen/")}, work)
     _say(f"building the {variant} image")
-    if not (work / "stamp").exists():
+    if not stamp.exists():
         _configure(tree, work, variant)
-        (work / "stamp").write_text(stamp)
+        stamp.write_text(wanted)
+    _make(tree, work / "freeze.log", "-C", str(output), "BUILD_FROZEN_CONTENT", work=work)
     _make(tree, work / "make.log", "-C", str(output), work=work)
     size = (output / "firmware.bin").stat().st_size
     if size > CODE_BYTES_MAX:
@@ -144,6 +162,12 @@ def _build_board(tree: Path, variant: str, product: Path) -> None:
             f"the {variant} image has {size} bytes and would run into what lies behind it at {CODE_BYTES_MAX}."
         )
     _keep(product, [output / "firmware.bin", output / "firmware.elf"])
+
+
+def _lay_out(ours: Sources, work: Path) -> None:
+    for name, content in ours.items():
+        (work / name).parent.mkdir(parents=True, exist_ok=True)
+        (work / name).write_bytes(content)
 
 
 def _configure(tree: Path, work: Path, variant: str) -> None:
@@ -168,18 +192,19 @@ def _configure(tree: Path, work: Path, variant: str) -> None:
     _run(command, _environment(tree, work), work / "cmake.log")
 
 
-def _build_host(tree: Path, product: Path) -> None:
+def _build_host(tree: Path, ours: Sources, product: Path) -> None:
     _say("building MicroPython for this machine, with the native signer")
     work = CACHE / "work-host"
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir()
+    _lay_out(ours, work)
     off = ("MICROPY_PY_BTREE=0", "MICROPY_PY_FFI=0", "MICROPY_PY_SSL=0", "MICROPY_STANDALONE=0")
     _make(
         tree,
         work / "make.log",
         "-C", str(tree / "src" / "micropython" / "ports" / "unix"),
         f"BUILD={work / 'build'}",
-        f"USER_C_MODULES={BOARDS / 'usermod'}",
+        f"USER_C_MODULES={work / 'usermod'}",
         f"LIBSODIUM={tree / 'src' / 'libsodium' / 'src' / 'libsodium'}",
         "FROZEN_MANIFEST=",
         *off,

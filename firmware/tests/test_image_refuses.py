@@ -9,8 +9,9 @@ from littlefs import LittleFS
 from hil_tests.bench import board_image as flash_map
 from hil_tests.bench import enrolment
 from hil_tests.bench.devices.world import BOARD_SENSORS
+from hil_tests.bench.rp2040_chip import FlashOperation
 from hil_tests.bench.rp2040_unit import BoardSensors, Rp2040Unit
-from wire.bodies import Boot, BootCause, Genesis
+from wire.bodies import Boot, BootCause, Genesis, Scan
 from wire.frames import FrameReader, Who, encode_frame
 from wire.record import Record, decode_record, verify_record
 
@@ -20,6 +21,8 @@ CLOUD_KEY = bytes(nacl.signing.SigningKey(bytes(32)).verify_key)
 CTRL_C, CTRL_D = b"\x03", b"\x04"
 PROMPTS = (b">>>", b"raw REPL", b"MicroPython", b"Traceback")
 CODE = b"CT/NOTE/x"
+OPERATOR = "an-operator-with-a-very-long-ID"
+LONG_BADGE = b"CT/BADGE/" + OPERATOR.encode() + b"\r\n"  # 44 ms at 9600 baud: more than a UART keeps
 UNUSED_PIN = 22
 # What runs in place of the firmware: interrupts off, then waiting for one for ever.
 HUNG = bytes.fromhex("72b630bffde7")  # cpsid i; wfi; b .-2
@@ -160,3 +163,35 @@ def test_a_unit_without_letter_says_so_and_waits(image: bytes, tmp_path: Path) -
         assert unit.chip is not None
         assert unit.chip.resets == 0
         assert unit.journal() == []
+
+
+@pytest.mark.parametrize("obeys", [True, False])
+def test_a_scan_while_flash_is_erased_is_taken_whole_or_refused(image: bytes, tmp_path: Path, obeys: bool) -> None:
+    erases: list[FlashOperation] = []
+
+    def scan_now(operation: FlashOperation) -> None:
+        if operation.erase and operation.addr == flash_map.JOURNAL_START + 4096 and not erases:
+            erases.append(operation)
+            unit.scan(LONG_BADGE)
+
+    with unit_of(image, tmp_path) as unit:
+        unit.before_operation = scan_now
+        unit.power_on()
+        assert unit.chip is not None
+        if not obeys:
+            unit.chip.scanner._may_send = lambda: True  # three wires, or a scanner that was set up wrongly
+        unit.wait_ready()
+        unit.pass_ms(2000)
+        assert erases
+        found = records(unit)
+        badges = {one.operator for one in found if one.operator}
+        if obeys:
+            assert badges == {OPERATOR}
+            return
+        assert unit.chip.mcu.uart[1].overruns > 0
+        assert not badges
+        refused = [one.body for one in found if isinstance(one.body, Scan)]
+        assert refused
+        assert {one.reason for one in refused} == {"truncated"}
+        unit.scan(LONG_BADGE)
+        unit.wait_until(lambda _lines: any(one.operator == OPERATOR for one in records(unit)), "the badge", 10)
