@@ -38,6 +38,7 @@ PROGRAM_NS = 0.8e6  # typically 0.7 ms for a page
 PAGE_PROGRAM, BLOCK_ERASE, LARGE_ERASE, UNIQUE_ID = 0x02, 0x20, 0xD8, 0x4B
 LARGE_BLOCK_BYTES = 65536
 UNIQUE_ID_DUMMIES = 4
+PERIPHERAL_HZ = 48_000_000  # what MicroPython runs UARTs from; the emulator takes the processor's 125 MHz for it
 CLOCK_NS = 8.0  # 125 MHz
 I2C_BYTE_BITS = 9  # eight and the acknowledgement
 RESETS_OF_UARTS = (0x40034, 0x40038)
@@ -145,6 +146,7 @@ class Chip:
         self._unique_id = unique_id
         self._addressed: Device | None = None
         mcu: Any = RP2040()  # Any: its own types do not allow for what is soldered to it here
+        mcu.clk_peri = PERIPHERAL_HZ
         self.mcu = mcu
         self.mcu.logger = ConsoleLogger(LogLevel.ERROR)
         self.clock = self.mcu.clock

@@ -21,7 +21,7 @@ from hil_tests.bench.rp2040_chip import BUZZER_SLICE, ERASE_NS, FLASH_START, Chi
 from hil_tests.bench.rp2040_uart import RX_TIMEOUT_INTR, UARTIFLS
 
 ENDLESS_LOOP = bytes.fromhex("fee7")  # b .
-IBRD_115200, FBRD_115200 = 67, 52
+IBRD_115200, FBRD_115200 = 26, 3  # of 48 MHz
 LEVELS_AS_MICROPYTHON = 0
 # movs r4, 0x20; lsls r4, 24; then for ever: some arithmetic, and a word to RAM and back
 ARITHMETIC = bytes.fromhex("202424060730c1004a409b18236025684543cd415b1bf5e7")
