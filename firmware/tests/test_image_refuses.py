@@ -156,6 +156,30 @@ def test_a_hung_unit_is_restarted_by_its_watchdog(image: bytes, tmp_path: Path) 
         assert boot_causes(unit) == [BootCause.POWER, BootCause.WATCHDOG]
 
 
+def test_an_error_restarts_the_unit_from_its_journal(image: bytes, tmp_path: Path) -> None:
+    with unit_of(image, tmp_path) as unit:
+        unit.power_on()
+        unit.wait_panel("BADGE")
+        chip = unit.chip
+        assert chip is not None
+        before = unit.journal()
+
+        def wear_out(operation: FlashOperation) -> None:
+            if not operation.erase and not chip.resets:
+                chip.mcu.flash[operation.addr + 20] = 0  # the page does not keep what is programmed
+
+        chip.before_operation = wear_out
+        unit.scan(b"CT/BADGE/anna\r\n")
+        unit.wait_until(lambda _lines: len(unit.journal()) > len(before), "a boot record", 20)
+        assert chip.resets == 1
+        assert unit.journal()[: len(before)] == before
+        assert boot_causes(unit) == [BootCause.POWER, BootCause.SOFTWARE]
+        unit.pass_ms(1000)
+        unit.scan(b"CT/BADGE/anna\r\n")
+        unit.wait_until(lambda _lines: any(one.operator == "anna" for one in records(unit)), "the badge", 10)
+        assert chip.resets == 1
+
+
 def test_a_unit_without_letter_says_so_and_waits(image: bytes, tmp_path: Path) -> None:
     tmp_path.joinpath("flash.bin").write_bytes(flash_map.blank_flash(image, None))
     with Rp2040Unit(tmp_path) as unit:
