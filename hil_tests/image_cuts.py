@@ -21,7 +21,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -196,7 +196,7 @@ def cut_points(lives: Sequence[Life], wanted: int) -> list[CutPoint]:
     ]
 
 
-def by_seq(raws: Sequence[bytes]) -> dict[tuple[bytes, int], bytes]:
+def by_seq(raws: Iterable[bytes]) -> dict[tuple[bytes, int], bytes]:
     records = [wire.decode_record(raw) for raw in raws]
     return {(record.kid, record.seq): record.raw for record in records}
 
@@ -207,18 +207,19 @@ def judge(directory: Path, life: Life, cut: CutPoint) -> Outcome:
     operation = life.operations[cut.number]
     done = operation.after if cut.torn_bytes is None else operation.after[: cut.torn_bytes]
     flash = before[: operation.addr] + done + before[operation.addr + len(done) :]
-    saved = by_seq(journal_of(before)) | by_seq(journal_of(flash))
-    sent = by_seq(life.heard[: life.heard_before[cut.number]])
+    saved = {*journal_of(before), *journal_of(flash)}
+    sent = set(life.heard[: life.heard_before[cut.number]])
     directory.mkdir(parents=True, exist_ok=True)
     (directory / "flash.bin").write_bytes(flash)
     with Rp2040Unit(directory) as unit:
         unit.unplug_link()
         hung = not _boots(unit, cut.again)
-        found = by_seq(unit.journal())
+        found = set(unit.journal())
         misused = unit.misuse is not None
     archived_next = life.archived_before[cut.number]
-    lost = sum(found.get(key) != raw for key, raw in saved.items() if key[1] >= archived_next)
-    reused = sum(found[key] != raw for key, raw in (saved | sent).items() if key in found)
+    gone, fresh = by_seq(saved - found), by_seq(found - saved)
+    lost = sum(seq >= archived_next for _kid, seq in gone)
+    reused = len((gone.keys() | by_seq(sent - found).keys()) & fresh.keys())
     return Outcome(lost, reused, hung or misused)
 
 
