@@ -36,7 +36,7 @@ test:
 # which the run's last lines say aloud.
 .PHONY: test-image
 test-image:
-	$(PY) -m pytest -q -n 2 -m image hil_tests || test $$? = 5
+	$(PY) -m pytest -q -n 2 -m 'image and not exhaustive' hil_tests firmware/tests || test $$? = 5
 
 .PHONY: proof
 proof:
@@ -44,7 +44,9 @@ proof:
 	@$(MAKE) --no-print-directory image image-host
 	.venv/bin/cartrace bench power-cuts --json
 	.venv/bin/cartrace bench image-cuts --json
-	$(PY) -m pytest -q -n 2 -m exhaustive firmware
+	CARTRACE_SOAK_RECORDS=10000 MICROPYTHON="$$($(PY) -m tools.board_image host --where)" \
+		$(PY) -m pytest -q --bench unix hil_tests/tests/test_bench_thousands.py
+	$(PY) -m pytest -q -n 2 -m exhaustive firmware/tests
 
 check:
 	@tools/setup.sh check

@@ -23,6 +23,7 @@ def main(watchdog: bool = True) -> None:
         unit.boot()
     except OutOfService as state:
         hal.show(state.lines)
+        hal.light("red")
         while True:
             hal.feed_watchdog()
             hal.wait(OUT_OF_SERVICE_WAIT_MS)

@@ -261,7 +261,7 @@ def _say(what: str) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="tools.board_image", description="Build the unit's image.")
     parser.add_argument("variant", choices=(PRODUCTION, DEVELOPMENT, HOST))
-    parser.add_argument("--where", action="store_true", help="build nothing; say where the built one is")
+    parser.add_argument("--where", action="store_true", help="build nothing; print the path of the built one")
     arguments = parser.parse_args()
     began_s = time.monotonic()
     try:
@@ -270,6 +270,9 @@ def main() -> None:
         sys.exit(f"image: {failure}")
     if product is None:
         sys.exit(f"image: the {arguments.variant} image of these sources was not built yet.")
+    if arguments.where:
+        print(product)
+        return
     content = product.read_bytes()
     room = "" if arguments.variant == HOST else f" of {CODE_BYTES_MAX}"
     print(f"{arguments.variant}: {product.relative_to(ROOT)} ({time.monotonic() - began_s:.1f} s)")

@@ -11,7 +11,7 @@ BUILDS_LIMIT_S = 1200
 
 
 @pytest.mark.image
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.timeout(BUILDS_LIMIT_S)
 def test_two_folders_give_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     missing = [one.file for one in image_inputs.locked() if not one.is_here]

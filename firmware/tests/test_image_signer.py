@@ -61,6 +61,7 @@ def test_the_module_signs_and_judges_as_the_pure_signer(interpreter: Path, cases
     run(interpreter, "native", cases, test, NATIVE_LIMIT_S)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.timeout(PURE_LIMIT_S + 20)
 @pytest.mark.parametrize("part", range(PARTS))
 def test_the_pure_signer_agrees_ten_thousand_times(interpreter: Path, cases: Path, tmp_path: Path, part: int) -> None:
