@@ -25,7 +25,7 @@ def main() -> None:
         picture = Image.open(source / name).convert("RGB")
         picture = picture.crop((0, 0, picture.width, min(picture.height, height)))
         picture.thumbnail((WIDTH_PIXELS_MAX, picture.height))
-        picture.quantize(COLOURS).save(target / shown, optimize=True)
+        picture.quantize(COLOURS, Image.Quantize.MAXCOVERAGE).save(target / shown, optimize=True)
 
 
 if __name__ == "__main__":
