@@ -49,19 +49,6 @@ def read(raw: bytes) -> Label:
     return _label(found)
 
 
-def typed_din(text: str) -> str:
-    """The donation number in what somebody typed: 13 characters and the keyboard check character (R42).
-
-    Spaces do not count. Raises LabelError when the check character is missing or wrong.
-    """
-    typed = text.replace(" ", "").upper()
-    if len(typed) != DIN_CHARS + 1 or not _is_donation(typed[:DIN_CHARS]):
-        raise LabelError(UNREADABLE, "Not a donation no.:", "13 characters + check")
-    if CHECK_SET[check_value(typed[:DIN_CHARS])] != typed[-1]:
-        raise LabelError(UNREADABLE, "Donation no. wrong:", "check character fails")
-    return typed[:DIN_CHARS]
-
-
 def check_value(din: str) -> int:
     """0..36: the value of the check character over a donation number, ISO 7064 modulo 37-2."""
     total = 0
