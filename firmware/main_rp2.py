@@ -10,13 +10,14 @@ from agent.hal.rp2 import Hal
 from agent.unit import OutOfService, Unit
 
 COLLECT_BYTES = 24576  # garbage at most before it is collected: more makes the heap ragged, less costs time
+BOOT_COLLECT_BYTES = 98304  # recovery makes half a megabyte of garbage: in small pieces that costs half a second
 OUT_OF_SERVICE_WAIT_MS = 500
 
 
 def main(watchdog: bool = True) -> None:
     """One boot, to the end of power."""
     gc.collect()
-    gc.threshold(COLLECT_BYTES)  # type: ignore[attr-defined]
+    gc.threshold(BOOT_COLLECT_BYTES)  # type: ignore[attr-defined]
     hal = Hal(watchdog)
     try:
         unit = Unit(hal)  # type: ignore[arg-type]  # another board's Hal, with the same names
@@ -29,5 +30,7 @@ def main(watchdog: bool = True) -> None:
             hal.wait(OUT_OF_SERVICE_WAIT_MS)
             hal.link_read()
             hal.scanner_read()
+    gc.collect()
+    gc.threshold(COLLECT_BYTES)  # type: ignore[attr-defined]
     while True:
         unit.turn()
