@@ -35,7 +35,7 @@ from hil_tests.tests.test_bench_batch import NOW_MS, cartridge, order, plain
 from tools import board_image
 
 SCAN_BUDGET_MS, BOOT_BUDGET_MS, HEAP_BUDGET_KB = 150, 1500, 160  # DESIGN section 8
-SCANS_MIN, SCANS_MAX = 20, 300
+SCANS_MIN, SCANS_MAX = 120, 250
 GAP_MS = (50, 700)  # between two scans, so that they meet the sampling at every phase
 LOOK_MS = 1.0
 SATURATED_MS = 10_000
