@@ -338,7 +338,8 @@ def main() -> int:
     """0: the story came to its end; 1: it did not, with one sentence on standard error."""
     asked = _arguments()
     stopping = threading.Event()
-    signal.signal(signal.SIGTERM, _as_ctrl_c)
+    for ending in (signal.SIGTERM, signal.SIGINT):  # a shell in the background hands SIGINT down ignored
+        signal.signal(ending, _as_ctrl_c)
     progress = Progress()
     try:
         if not 0 < asked.speed < float("inf"):
