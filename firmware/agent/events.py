@@ -33,6 +33,7 @@ LOT_BYTES = 20
 CHANNEL_COUNT = 8
 BODY_BYTES_MAX = 770  # what the longest envelope leaves of the 1024 bytes of a record (W4)
 ACCEPTED, REFUSED = 1, 2
+FIRST_PREV = bytes(32)  # W14: prev of seq 0; any other is the SHA-256 of the record before
 TRUNCATED = "truncated"
 
 

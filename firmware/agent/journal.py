@@ -21,7 +21,7 @@ import hashlib
 import struct
 
 from agent import events, pages
-from agent.chain import FIRST_PREV
+from agent.events import FIRST_PREV
 from agent.pages import BLANK, CONTINUED, FOLLOWING_BITS, KIND_BITS, LAPS, PAGE_BYTES, PAYLOAD_BYTES, RECORD
 
 TYPE_CHECKING = False
