@@ -29,7 +29,7 @@ test:
 	@tools/setup.sh test
 	@$(MAKE) --no-print-directory lint
 	$(PY) -m pytest -q -n 2 -m 'not image and not exhaustive' wire firmware gateway cloud tools
-	$(PY) -m pytest -q -m 'not image and not exhaustive' hil_tests
+	$(PY) -m pytest -q -n 2 --dist loadgroup -m 'not image and not exhaustive' hil_tests
 	@$(MAKE) --no-print-directory test-image
 
 # The chip's emulator knows its own time only, so two of these tests beside each other are no matter. 5: none selected,

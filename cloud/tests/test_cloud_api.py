@@ -165,6 +165,7 @@ def one_connection() -> Iterator[None]:
         signal.connect(close_old_connections)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("one_connection")
 def test_random_requests_get_documented_answers(reader: Client) -> None:
     django, session = get_wsgi_application(), f"sessionid={reader.cookies['sessionid'].value}"

@@ -129,6 +129,7 @@ def test_a_refusal_can_be_read_by_a_program() -> None:
     }
 
 
+@pytest.mark.slow
 def test_a_fresh_machine_is_told_what_to_do_first(tmp_path: Path) -> None:
     cloud = CloudProcess(tmp_path / "state")
     before = cloud.run("streams")

@@ -1,6 +1,6 @@
 """Cases for the dual tests, one JSON value per line, so that they fit a unit's heap. Runs on MicroPython and CPython.
 
-The directory is named by the environment variable CARTRACE_CASES; test_cores_dual.py fills it. CARTRACE_ED25519=native
+The directory is named by the environment variable CARTRACE_CASES; case_writer.py fills it. CARTRACE_ED25519=native
 lets the tests of signatures ask the image's C module instead of agent/ed25519.py.
 """
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from tests import test_cores_dual as dual
+from tests.case_writer import write_cases
 
 from tools import board_image
 
@@ -18,7 +19,7 @@ pytestmark = [pytest.mark.image, pytest.mark.slow]
 PEERS = 10_000
 PARTS = 4  # of the pure signer's ten thousand, which take five minutes: two workers share them
 NATIVE_LIMIT_S, PURE_LIMIT_S = 200, 600
-NATIVE_TESTS = [test for module, test in dual._functions() if module == "dual_crypto" and "sha512" not in test]
+NATIVE_TESTS = [test for module, test in dual.functions() if module == "dual_crypto" and "sha512" not in test]
 AGREES = "test_ed25519_agrees_with_pynacl"
 
 
@@ -33,7 +34,7 @@ def interpreter() -> Path:
 @pytest.fixture(scope="module")
 def cases(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("cases")
-    dual._write_cases(folder, PEERS, line_characters=5000)
+    write_cases(folder, PEERS, line_characters=5000)
     return folder
 
 

@@ -80,6 +80,7 @@ while True:
 """
 
 
+@pytest.mark.slow
 def test_kill_9_at_any_moment_loses_nothing_acknowledged(tmp_path: Path) -> None:
     acked = 0
     for turn in range(8):

@@ -56,6 +56,7 @@ def test_arguments_reach_the_program_unchanged(
     assert became == [[sys.executable, "-m", *program]]
 
 
+@pytest.mark.slow
 def test_the_list_of_the_clouds_commands_is_the_programs_own() -> None:
     def names(*command: str) -> set[str]:
         shown = subprocess.run([sys.executable, "-m", *command, "--help"], capture_output=True, text=True, timeout=60)

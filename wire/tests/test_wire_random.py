@@ -92,6 +92,7 @@ def test_no_tag_passes(tag: int) -> None:
             cbor.decode(tag_head(tag) + content, 100)
 
 
+@pytest.mark.slow
 def test_every_single_bit_flip_of_every_vector() -> None:
     flips = 0
     for raw in GENUINE[::5]:
