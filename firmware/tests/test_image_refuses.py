@@ -7,10 +7,10 @@ import pytest
 from littlefs import LittleFS
 
 from hil_tests.bench import board_image as flash_map
-from hil_tests.bench import enrolment
 from hil_tests.bench.devices.world import BOARD_SENSORS
 from hil_tests.bench.rp2040_chip import FlashOperation
 from hil_tests.bench.rp2040_unit import BoardSensors, Rp2040Unit
+from tools import enrolment
 from wire.bodies import Boot, BootCause, Genesis, Scan
 from wire.frames import FrameReader, Who, encode_frame
 from wire.record import Record, decode_record, verify_record

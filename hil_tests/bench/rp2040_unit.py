@@ -15,7 +15,6 @@ from types import TracebackType
 from agent import signals
 
 import wire
-from hil_tests.bench import enrolment
 from hil_tests.bench.board_image import blank_flash, image_path, journal_of
 from hil_tests.bench.devices.ssd1306 import Ssd1306Model
 from hil_tests.bench.devices.world import BOARD_CHANNELS, BOARD_SENSORS, LID, World
@@ -23,6 +22,7 @@ from hil_tests.bench.nor import Cut, PowerLost
 from hil_tests.bench.peer import GatewayEnd
 from hil_tests.bench.rp2040_chip import Chip, FlashOperation
 from hil_tests.bench.sensor_source import Reading, SensorFaults, SensorSource, SyntheticSensors
+from tools import enrolment
 
 STEP_MS = 2.0  # how finely waiting looks at the panel
 READY_MS = 20_000

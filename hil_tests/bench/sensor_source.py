@@ -14,28 +14,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from tools.enrolment import ChannelSpec
+
 FAULT = "fault"
 SWITCH_UNIT = "1"  # a lid: generated as shut
 Reading = int | str | None  # a scaled value, FAULT, or None when no reading was possible
-
-
-@dataclass(frozen=True)
-class ChannelSpec:
-    """One sensor as the unit is told of it at enrolment (SPEC section 5, type 8).
-
-    sensor: what measures, type and serial number. offset: scaled, and contained in every value already.
-    """
-
-    name: str
-    unit: str
-    exponent: int
-    low: int
-    high: int
-    certificate: str | None = None
-    due_ms: int | None = None
-    sensor: str | None = None
-    calibrated_ms: int | None = None
-    offset: int | None = None
 
 
 _CALIBRATED_MS, _DUE_MS = 1764547200000, 1830297600000  # 2025-12-01 and 2028-01-01

@@ -17,12 +17,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 
-from hil_tests.bench import enrolment, truth
+from hil_tests.bench import truth
 from hil_tests.bench.board import Board, OutsidePort
 from hil_tests.bench.image import on_firmware
 from hil_tests.bench.nor import BLOCK_BYTES, Cut, Nor
 from hil_tests.bench.peer import Peer
 from hil_tests.bench.sensor_source import SensorFaults, SensorSource, SyntheticSensors
+from tools import enrolment
 
 HEAP_BYTES = 160 * 1024  # what a board has for its work; the code has a memory of its own
 SLOTS_BYTES = 4 * 2 * BLOCK_BYTES  # firmware/README.md: the slots come first, then the journal

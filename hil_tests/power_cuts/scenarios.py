@@ -10,10 +10,10 @@ from dataclasses import dataclass
 
 from agent.custody import GIVE_UP_BYTES
 
-from hil_tests.bench import enrolment
 from hil_tests.bench.sensor_source import DEFAULT_CHANNELS
 from hil_tests.power_cuts.board import BLOCK_PAGES, ERASED, SLOT_PAGES
 from hil_tests.power_cuts.lab import CLOUD_KEY, NOW_MS, Lab, blank
+from tools import enrolment
 from wire import frames
 
 Step = Callable[[Lab], None]

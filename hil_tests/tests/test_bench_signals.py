@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from hil_tests.bench import enrolment
 from hil_tests.bench.nor import BLOCK_BYTES
 from hil_tests.bench.peer import CLOUD_KEY
 from hil_tests.bench.sensor_source import SyntheticSensors
 from hil_tests.bench.unix_unit import UnixUnit
 from hil_tests.tests.test_bench_batch import CARTRIDGE_GTIN, NOW_MS, assert_contiguous, open_batch, plain, scan
 from hil_tests.tests.test_bench_faults import connect, powered
+from tools import enrolment
 from wire import RecordType
 
 JOURNAL_BYTES = 16 * BLOCK_BYTES

@@ -13,13 +13,13 @@ from agent import panel, signals
 from PIL import Image, ImageDraw
 
 import wire
-from hil_tests.bench import enrolment
 from hil_tests.bench.devices.glass import UNREADABLE, picture_of
 from hil_tests.bench.memory_board import MemoryBoard, MemoryPeer
 from hil_tests.bench.nor import BLOCK_BYTES
 from hil_tests.bench.peer import CLOUD_KEY
 from hil_tests.bench.sensor_source import DEFAULT_CHANNELS
 from hil_tests.materials import BUFFER, CARTRIDGE, VECTOR, Materials
+from tools import enrolment
 
 NOW_MS = 1795000000000  # 2026-11-18
 ON_THE_BENCH = Materials(42, NOW_MS)

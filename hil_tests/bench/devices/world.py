@@ -13,7 +13,8 @@ from hil_tests.bench.devices.bmp280 import Bmp280Model
 from hil_tests.bench.devices.i2c import NowUs, Sense, Sensor
 from hil_tests.bench.devices.sht4x import Sht4xModel
 from hil_tests.bench.devices.tmp117 import Tmp117Model
-from hil_tests.bench.sensor_source import ChannelSpec, SensorSource
+from hil_tests.bench.sensor_source import SensorSource
+from tools.enrolment import ChannelSpec
 
 MODELS: dict[str, Callable[[int, NowUs, Sense], Sensor]] = {
     "tmp117": Tmp117Model,

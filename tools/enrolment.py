@@ -4,18 +4,38 @@ A CBOR map: 1 unit id, 2 epoch, 3 the cloud's public key, 4 the sensor channels 
 bytes that the unit mixes into its key, 6 the site's offset from UTC in minutes. If needed: 8 what the scanner
 sends round a code, {1 prefix, 2 the bytes that can end a code, 3 the byte that stands for GS}; 9 per channel what
 measures it, [driver, I2C address, quantity]; 10 what a full journal does: 0 refuse scans, 1 give up the oldest block
-after a signed loss. It becomes the value of the slot `config` (firmware/README.md).
+after a signed loss. It becomes the value of the slot `config` (firmware/README.md). Decides nothing about the values:
+unit_settings.py does.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
-from hil_tests.bench.sensor_source import ChannelSpec
 from wire import cbor
 
 ENTROPY_BYTES = 32
+
+
+@dataclass(frozen=True)
+class ChannelSpec:
+    """One sensor as the unit is told of it at enrolment (SPEC section 5, type 8).
+
+    sensor: what measures, type and serial number. offset: scaled, and contained in every value already.
+    """
+
+    name: str
+    unit: str
+    exponent: int
+    low: int
+    high: int
+    certificate: str | None = None
+    due_ms: int | None = None
+    sensor: str | None = None
+    calibrated_ms: int | None = None
+    offset: int | None = None
 
 
 def letter(
@@ -29,7 +49,7 @@ def letter(
     sensors: Sequence[tuple[str, int, str]] = (),
     when_full: int = 0,
 ) -> bytes:
-    """The letter's bytes, for a unit whose flash is still empty."""
+    """The letter's bytes, for a unit whose flash is still empty. Each one has random bytes of its own."""
     if not 1 <= len(unit.encode()) <= 32:
         raise ValueError(f"a unit id has 1 to 32 bytes, this one {len(unit.encode())}: {unit!r}")
     fields: dict[int, object] = {
