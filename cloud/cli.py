@@ -190,7 +190,7 @@ def key(as_json: AsJson = False) -> None:
 @app.command()
 @_spoken
 def enrol(
-    genesis_file: Annotated[Path, typer.Argument(help="The genesis record that provisioning wrote.")],
+    genesis_file: Annotated[Path, typer.Argument(help="The genesis record, as `cartrace gateway genesis` wrote it.")],
     site: Annotated[str, typer.Option(help="Site of the unit.")],
     gateway: Annotated[str, typer.Option(help="Gateway that the unit is plugged into.")],
     as_json: AsJson = False,

@@ -1,4 +1,4 @@
-"""The gateway's command: run, status, bench. Errors are one sentence on standard error with a code."""
+"""The gateway's command: run, status, genesis, bench. Errors are one sentence on standard error with a code."""
 
 import json
 import signal
@@ -12,6 +12,7 @@ import typer
 from gateway import bench as bench_rows
 from gateway import site as gateway_site
 from gateway.errors import AlreadyRunningError, ConfigError, GatewayError, StateUnusableError
+from gateway.genesis import read_genesis
 from gateway.settings import Settings, load
 from gateway.status import read_status, render
 from wire import Clock, WireError
@@ -45,6 +46,26 @@ def status(config: Config, as_json: AsJson = False) -> None:
     except GatewayError as error:
         _fail(error)
     print(json.dumps(found, indent=1) if as_json else render(found))
+
+
+@app.command()
+def genesis(
+    config: Config,
+    unit: Annotated[str, typer.Argument(help="Unit id, as it was flashed.")],
+    output: Annotated[Path, typer.Option(help="File to write it to.")],
+    kid: Annotated[str | None, typer.Option(help="Key of the unit, when several say they are it.")] = None,
+) -> None:
+    """Write a new unit's genesis record to a file, for `cartrace cloud enrol`. Works beside a running gateway."""
+    try:
+        settings = _settings(config)
+        record = read_genesis(settings, unit, kid)
+        output.write_bytes(record.raw)
+    except OSError as error:
+        _fail(StateUnusableError(f"{output} cannot be written ({error.strerror}); name another file"))
+    except GatewayError as error:
+        _fail(error)
+    print(f"{output}: genesis of unit {unit}, key {record.kid.hex()}. If this unit is yours, enrol it in the cloud:")
+    print(f"cartrace cloud enrol {output} --site {settings.site} --gateway {settings.gateway}")
 
 
 @app.command()

@@ -82,7 +82,8 @@ def why_waiting(stream: Mapping[str, Any], running: bool, live: Mapping[str, Any
     if live.get("cloud_silent_ms") is not None:
         return (
             f"not_enrolled: sent {resends + 1} times, and no receipt though the cloud answers others; "
-            "enrol the unit at the control site, or look for the stream in the cloud's quarantine"
+            "enrol the unit at the control site (`cartrace gateway genesis` writes what that needs), or look for the "
+            "stream in the cloud's quarantine"
         )
     return (
         "cloud_silent: "

@@ -80,7 +80,7 @@ def _passes_on(module: str, words: str) -> Callable[[typer.Context], None]:
     return command
 
 
-def _family(name: str, help_text: str, module: str, commands: dict[str, str]) -> None:
+def _family(name: str, help_text: str, module: str, commands: dict[str, str]) -> typer.Typer:
     """A group whose commands hand everything, --help included, to `python -m module COMMAND`.
 
     commands: words of a command to its line of help; of two words, the first is a group, so that completion knows both.
@@ -97,6 +97,7 @@ def _family(name: str, help_text: str, module: str, commands: dict[str, str]) ->
             _passes_on(module, words)
         )
     app.add_typer(family, name=name)
+    return family
 
 
 def _group(help_text: str) -> typer.Typer:
@@ -119,6 +120,7 @@ _family(
     {
         "run": "Relay records from the serial ports to the cloud until stopped.",
         "status": "What is not yet safe, how old it is, and why (--json).",
+        "genesis": "Write a new unit's genesis record to a file, for `cartrace cloud enrol`.",
     },
 )
 _family(
@@ -147,12 +149,21 @@ _family(
         "user list": "Who may log in.",
     },
 )
-_family(
+_unit = _family(
     "unit",
-    "A simulated unit that runs the real firmware. COMMAND --help says more.",
+    "A real unit's file to flash, or a simulated unit that runs the real firmware. COMMAND --help says more.",
     "hil_tests.bench",
-    {"provision": "Make a new unit: its key, its enrolment and its genesis record.", "run": "Switch it on."},
+    {
+        "provision": "Make a new simulated unit: its key, its enrolment and its genesis record.",
+        "run": "Switch a simulated unit on.",
+    },
 )
+_unit.command(
+    "uf2",
+    help="Make the file that turns a board into a unit, or renews its firmware.",
+    context_settings=_PASS_ON,
+    add_help_option=False,
+)(_passes_on("tools.unit_uf2", ""))
 
 
 # --- measured figures -----------------------------------------------------------------------------------------------

@@ -76,7 +76,8 @@ def _checked_genesis(genesis: bytes, source: str) -> tuple[Record, Genesis]:
         record = decode_record(genesis)
     except WireError as error:
         raise RefusalError(
-            "genesis_invalid", f"{source} is not a genesis record; make one with `cartrace unit provision`."
+            "genesis_invalid",
+            f"{source} is not a genesis record; `cartrace gateway genesis` writes that of a unit to a file.",
         ) from error
     if not isinstance(record.body, Genesis):
         raise RefusalError(

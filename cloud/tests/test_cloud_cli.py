@@ -93,7 +93,7 @@ def test_a_recipe_is_shown_as_it_was_added(files: Path) -> None:
         (
             ["enrol", "{}/recipe.toml", "--site", "s", "--gateway", "g"],
             "genesis_invalid",
-            "is not a genesis record; make one with `cartrace unit provision`",
+            "is not a genesis record; `cartrace gateway genesis` writes",
         ),
         (["recipe", "add", "{}/broken.toml"], "recipe_invalid", "not TOML"),
         (["recipe", "add", "{}"], "file_unreadable", "cannot be read"),

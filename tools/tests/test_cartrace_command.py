@@ -43,6 +43,7 @@ def test_shell_completion_can_be_installed() -> None:
         (["gateway", "run", "--help"], ["gateway", "run", "--help"]),
         (["cloud", "batch", "show", "B-1", "--json"], ["cloud", "batch", "show", "B-1", "--json"]),
         (["unit", "run", "--speed", "60"], ["hil_tests.bench", "run", "--speed", "60"]),
+        (["unit", "uf2", "u.toml", "--output", "u.uf2"], ["tools.unit_uf2", "u.toml", "--output", "u.uf2"]),
         (["demo", "--once", "--speed", "30"], ["hil_tests.story", "--once", "--speed", "30.0"]),
     ],
 )
