@@ -6,12 +6,12 @@ the journal (_boot.py), because RAM may be half done.
 
 import gc
 
+from agent.face import OutOfOrder
 from agent.hal.rp2 import Hal
 from agent.unit import OutOfService, Unit
 
 COLLECT_BYTES = 24576  # garbage at most before it is collected: more makes the heap ragged, less costs time
 BOOT_COLLECT_BYTES = 98304  # recovery makes half a megabyte of garbage: in small pieces that costs half a second
-OUT_OF_SERVICE_WAIT_MS = 500
 
 
 def main(watchdog: bool = True) -> None:
@@ -23,13 +23,9 @@ def main(watchdog: bool = True) -> None:
         unit = Unit(hal)  # type: ignore[arg-type]  # another board's Hal, with the same names
         unit.boot()
     except OutOfService as state:
-        hal.show(state.lines)
-        hal.light("red")
+        front = OutOfOrder(hal, state.lines)  # type: ignore[arg-type]
         while True:
-            hal.feed_watchdog()
-            hal.wait(OUT_OF_SERVICE_WAIT_MS)
-            hal.link_read()
-            hal.scanner_read()
+            front.turn()
     gc.collect()
     gc.threshold(COLLECT_BYTES)  # type: ignore[attr-defined]
     while True:

@@ -8,7 +8,8 @@ import sys
 
 gc.threshold(2048)  # while modules load: what lives on must not lie scattered between garbage
 
-from agent.hal.unix import Hal  # noqa: E402  after the line above, on purpose
+from agent.face import OutOfOrder  # noqa: E402  after the line above, on purpose
+from agent.hal.unix import Hal  # noqa: E402
 from agent.unit import OutOfService, Unit  # noqa: E402
 
 COLLECT_BYTES = 12288  # a third of what is free: new things stay low, and the upper part in one piece
@@ -34,10 +35,9 @@ def work(hal: Hal) -> None:
         unit = Unit(hal)
         unit.boot()
     except OutOfService as state:
-        hal.show(state.lines)
-        hal.light("red")
+        front = OutOfOrder(hal, state.lines)
         while keep_on:
-            hal.wait(1000)
+            front.turn()
         return
     while keep_on:
         unit.turn()

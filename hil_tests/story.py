@@ -106,7 +106,7 @@ class Story:
         hands.done("prime")
         hands.start("load")
         self._tell(unit, "cannot read the vector's label; the unit lets nobody finish loading alone")
-        hands.done_refused("Not scanned yet:", VECTOR)
+        hands.done_refused("NOT DONE. Scan:", VECTOR)
         hands.override("label unreadable", SECOND, "load")
         self._tell(unit, "two people overrule it, and then have harvest run before culture")
         hands.start_refused("harvest", "WRONG STEP. Next:", "culture")

@@ -7,7 +7,7 @@ are dialogue.py's. Pure. The codes: firmware/README.md. Spec: wire/SPEC.md secti
 from agent import alarms, events
 from agent.events import ALARM, BATCH_CLOSE, BATCH_OPEN, COMMENT, OPERATOR, QUANTITY, STEP
 from agent.procedure import ABORT, BADGE_IN, BADGE_OUT, DONE, REPEAT, SKIP, START
-from agent.verdict import FINISH_STEP, START_STEP, Answer, Refusal
+from agent.verdict import CARD, FINISH_STEP, GO_ON, NO_ORDER, START_STEP, Answer, Refusal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def obey(procedure: "Procedure", text: str) -> Answer:
         return _quantity(procedure, action, rest)
     if word == "ALARM" and action == "ACK":
         return _acknowledge_alarms(procedure)
-    raise Refusal("not_asked", "Unknown command:", text)
+    raise Refusal("not_asked", "Unknown command:", CARD)
 
 
 def _done(procedure: "Procedure", first: str, second: str, *records: "tuple[int, dict[int, Any]]") -> Answer:
@@ -68,9 +68,9 @@ def _badge(procedure: "Procedure", badge: str) -> Answer:
 
 def _open_batch(procedure: "Procedure") -> Answer:
     if procedure.batch:
-        raise Refusal("not_asked", "Batch is open:", procedure.batch)
+        raise Refusal("not_asked", "Batch already open:", GO_ON)
     if not procedure.order_is_new:
-        raise Refusal("no_batch", "No order yet: wait", "for the gateway")
+        raise Refusal("no_batch", NO_ORDER[0], NO_ORDER[1])
     order = procedure.plan
     body = events.batch_open(order.recipe, order.version, order.recipe_digest, order.digest)
     return _done(procedure, "Batch open", order.batch, (BATCH_OPEN, body))
@@ -79,15 +79,15 @@ def _open_batch(procedure: "Procedure") -> Answer:
 def _close_batch(procedure: "Procedure") -> Answer:
     procedure.require_batch()
     if procedure.step:
-        raise Refusal("not_asked", "Finish this step:", procedure.step)
+        raise Refusal("not_asked", "A step is open:", "scan STEP DONE first")
     if procedure.next_step():
-        raise Refusal("not_asked", "Do or SKIP first:", procedure.next_step())
+        raise Refusal("not_asked", "Steps are not done:", "do or SKIP them first")
     return _done(procedure, "Batch closed", procedure.batch, (BATCH_CLOSE, {3: COMPLETED}))
 
 
 def _abort_batch(procedure: "Procedure", reason: str) -> Answer:
     if not procedure.batch:
-        raise Refusal("no_batch", "No batch is open:", "nothing to abort")
+        raise Refusal("no_batch", "No batch is open:", GO_ON)
     if procedure.step:
         why = (STEP, events.step(procedure.step, ABORT, reason))
     else:
@@ -101,16 +101,16 @@ def _abort_batch(procedure: "Procedure", reason: str) -> Answer:
 def _begin_step(procedure: "Procedure", action: str, step: str, reason: str) -> Answer:
     procedure.require_batch()
     if procedure.plan.step(step) is None:
-        raise Refusal("not_asked", "No such step:", step)
+        raise Refusal("not_asked", "No such step here:", CARD)
     if procedure.step:
-        raise Refusal("not_asked", "Finish first: step", procedure.step)
+        raise Refusal("not_asked", "A step is open:", "scan STEP DONE first")
     settled = procedure.settled(step)
     if action == "REPEAT" and not settled:
-        raise Refusal("not_asked", "Not done yet: START", step)
+        raise Refusal("not_asked", "Step not done yet:", "scan its STEP START")
     if action != "REPEAT" and settled:
-        raise Refusal("not_asked", "Done: use REPEAT", step)
+        raise Refusal("not_asked", "Already done:", "to redo: STEP REPEAT")
     if action != "START" and not reason:
-        raise Refusal("not_asked", "Reason is missing:", action + "/step/reason")
+        raise Refusal("not_asked", "Reason is missing:", "scan one with reason")
     if action == "START" and step != procedure.next_step():
         raise Refusal("wrong_step", "WRONG STEP. Next:", procedure.next_step(), "", START_STEP, step)
     number = {"START": START, "SKIP": SKIP, "REPEAT": REPEAT}[action]
@@ -121,7 +121,7 @@ def _begin_step(procedure: "Procedure", action: str, step: str, reason: str) -> 
 def _finish_step(procedure: "Procedure", reason: str) -> Answer:
     procedure.require_batch()
     if not procedure.step:
-        raise Refusal("not_asked", "No step is open:", "start " + (procedure.next_step() or "no step"))
+        raise procedure.no_step_open()
     missing = procedure.missing_items()
     if missing:
         raise _unfinished(procedure, missing)
@@ -133,9 +133,9 @@ def _unfinished(procedure: "Procedure", missing: "list[str]") -> Refusal:
     for name in missing:
         item = procedure.plan.item(name)
         if item is not None and item.exact:
-            return Refusal("not_asked", "Identity not read:", item.name, name)
+            return Refusal("not_asked", "NO IDENTITY. Scan:", item.name, name)
     return Refusal(
-        "not_asked", "Not scanned yet:", procedure.item_name(missing[0]), missing[0], FINISH_STEP, procedure.step
+        "not_asked", "NOT DONE. Scan:", procedure.item_name(missing[0]), missing[0], FINISH_STEP, procedure.step
     )
 
 
@@ -147,9 +147,9 @@ def _quantity(procedure: "Procedure", item: str, rest: str) -> Answer:
     kind, rest = cut(rest)
     number, unit = cut(rest)
     if procedure.plan.item(item) is None:
-        raise Refusal("not_asked", "Not in the order:", item)
+        raise Refusal("not_asked", "Not in this order:", CARD)
     if kind not in QUANTITY_KINDS:
-        raise Refusal("not_asked", "Unknown quantity:", kind)
+        raise Refusal("not_asked", "Unknown quantity:", CARD)
     mantissa, exponent = _decimal(number)
     unit = bounded(unit, events.CHANNEL_BYTES)
     body = events.quantity(item, QUANTITY_KINDS.index(kind) + 1, mantissa, exponent, unit)
@@ -159,7 +159,7 @@ def _quantity(procedure: "Procedure", item: str, rest: str) -> Answer:
 def _acknowledge_alarms(procedure: "Procedure") -> Answer:
     codes = procedure.alarms.unacknowledged
     if not codes:
-        raise Refusal("not_asked", "No alarm is waiting", "to be acknowledged")
+        raise Refusal("not_asked", "No alarm is waiting", GO_ON)
     records = [(ALARM, events.alarm(code, alarms.ACKNOWLEDGED)) for code in codes]
     return _done(procedure, "Alarm acknowledged", "", *records)
 
@@ -173,9 +173,9 @@ def cut(text: str) -> "tuple[str, str]":
 def bounded(text: str, longest: int) -> str:
     """text of 1..longest bytes; raises Refusal."""
     if not text:
-        raise Refusal("not_asked", "Text is missing:", "check the code")
+        raise Refusal("not_asked", "Text is missing:", CARD)
     if len(text) > longest or len(text.encode()) > longest:
-        raise Refusal("not_asked", "Text is too long:", "at most %d bytes" % longest)
+        raise Refusal("not_asked", "Text is too long:", "use %d bytes at most" % longest)
     return text
 
 
@@ -188,5 +188,5 @@ def _decimal(number: str) -> "tuple[int, int]":
     whole, _dot, fraction = number.partition(".")
     digits = whole + fraction
     if not whole or len(digits) > 15 or len(fraction) > 9 or not all(char in "0123456789" for char in digits):
-        raise Refusal("not_asked", "Not a number:", number)
+        raise Refusal("not_asked", "Not a number:", "use a code like 12.5")
     return int(digits), -len(fraction)

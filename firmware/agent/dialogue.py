@@ -8,7 +8,7 @@ Spec: wire/SPEC.md section 5 (W28); requirements R17, R21, R31. Pure.
 from agent import commands, events, gs1, scans
 from agent.events import ACCEPTED, COMMENT, OVERRIDE, REFUSED, SCAN, STEP
 from agent.procedure import DONE, START
-from agent.verdict import ACCEPT_ITEM, START_STEP, Answer, Refusal
+from agent.verdict import ACCEPT_ITEM, SAME_BADGE, START_STEP, Answer, Refusal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -69,9 +69,9 @@ class Dialogue:
                 return self._second_badge(commands.bounded(rest, events.NAME_BYTES))
             return self._ending(commands.obey(self._procedure, text))
         self._procedure.require_batch()
-        item = scans.judge(self._procedure, read, clock)
+        item, remark = scans.judge(self._procedure, read, clock)
         body = events.scan(read.raw, read.aim, item.item, ACCEPTED, None, SCANNER_ENTRY, read.repeats)
-        return self._ending(Answer(True, ["OK " + item.name, ""], [(SCAN, body, self._procedure.operator)]))
+        return self._ending(Answer(True, ["OK " + item.name, remark], [(SCAN, body, self._procedure.operator)]))
 
     def _ending(self, answer: Answer) -> Answer:
         """Something else was done: the last refusal stands."""
@@ -95,11 +95,11 @@ class Dialogue:
         if refused is None:
             raise Refusal("not_asked", "Nothing to override", "scan that code first")
         if refused.reason == IDENTITY:
-            raise Refusal("not_asked", "IDENTITY: nobody", "overrides a mismatch")
+            raise Refusal("not_asked", "Identity is final:", "STOP, call supervisor")
         if refused.reason in FLAWS:
-            raise Refusal("not_asked", "Unreadable code: no", "override. Scan again")
+            raise Refusal("not_asked", "Code was damaged:", "scan the code again")
         if not refused.action:
-            raise Refusal("not_asked", "No override for:", refused.words[0])
+            raise Refusal("not_asked", "No override. Need:", refused.words[1])
         self._reason = commands.bounded(reason, events.REASON_BYTES)
         self._until_ms = uptime_ms + self._override_ms
         return Answer(True, ["Override: " + reason, ""], [])
@@ -109,7 +109,7 @@ class Dialogue:
         assert refused is not None
         if badge == first:  # no scan record, or the override would no longer be of the last scan (W28)
             note = events.comment("override: %s cannot be the second person too" % badge)
-            return Answer(False, ["Same badge: ANOTHER", "person must scan"], [(COMMENT, note, first)])
+            return Answer(False, SAME_BADGE, [(COMMENT, note, first)])
         body = events.override(self._procedure.last_scan_seq, refused.action, refused.subject, self._reason, badge)
         records: "list[Event]" = [(OVERRIDE, body, first)]
         if refused.action != ACCEPT_ITEM:

@@ -10,9 +10,11 @@ the second the order's (`needs`).
 
 from agent.label_fields import (
     AMBIGUOUS,
+    ANOTHER,
     GS1,
     MISSING_FIELD,
     MONTH_ONLY,
+    RESCAN,
     UNREADABLE,
     Label,
     LabelError,
@@ -93,7 +95,7 @@ def read_elements(raw: bytes) -> Label:
     fields = _split(_text(raw))
     for ai in fields:
         if ai[:2] not in PREDEFINED and _hides_field(fields[ai], _kind(ai)[1], fields):
-            raise LabelError(AMBIGUOUS, "Separator missing", "after field " + ai)
+            raise LabelError(AMBIGUOUS, "Separator missing:", RESCAN)
     return _label(fields)
 
 
@@ -129,12 +131,12 @@ def read_link(raw: bytes) -> Label:
     fields: "dict[str, str]" = {}
     keys = path[path.find("/01/") + 1 :].split("/")
     if len(keys) % 2:
-        raise LabelError(UNREADABLE, "Digital Link is", "cut short")
+        raise LabelError(UNREADABLE, "Link is cut short:", "scan it again")
     for at in range(0, len(keys), 2):
         _add(fields, keys[at], _percent_decoded(keys[at + 1]))
     places = [LINK_QUALIFIERS.index(ai) if ai in LINK_QUALIFIERS else -1 for ai in keys[2::2]]
     if places != sorted(places) or -1 in places:
-        raise LabelError(UNREADABLE, "Digital Link with", "keys out of order")
+        raise LabelError(UNREADABLE, "Link keys mixed up:", RESCAN)
     for pair in query.split("&") if query else []:
         ai, _equals, content = pair.partition("=")
         if is_digits(ai):  # other names are the web's, not the label's
@@ -169,8 +171,7 @@ def _split(text: str) -> "dict[str, str]":
     while at < len(text):
         ai = _ai_at(text, at)
         if not ai:
-            seen = text[at : at + 4]
-            raise LabelError(UNREADABLE, "Unknown field:", seen if all_in(seen, SET_82) else "not readable")
+            raise LabelError(UNREADABLE, "Unknown field:", RESCAN)
         begin = at + len(ai)
         end = text.find(GS, begin)
         if end < 0:
@@ -211,15 +212,15 @@ def _kind(ai: str) -> "tuple[str, int, int]":
 def _add(fields: "dict[str, str]", ai: str, content: str) -> None:
     kind, shortest, longest = _kind(ai)
     if not longest:
-        raise LabelError(UNREADABLE, "Unknown label field", ai[:4])
+        raise LabelError(UNREADABLE, "Unknown field:", RESCAN)
     if len(content) > longest:
-        raise LabelError(AMBIGUOUS, "Separator missing", "after field " + ai)
+        raise LabelError(AMBIGUOUS, "Separator missing:", RESCAN)
     if len(content) < shortest:
-        raise LabelError(UNREADABLE, "Label field " + ai, "is cut short")
+        raise LabelError(UNREADABLE, "Field %s is cut:" % ai, "scan it again")
     if ai in fields:
-        raise LabelError(AMBIGUOUS, "Two codes in one", "read: scan again")
+        raise LabelError(AMBIGUOUS, "Two codes in one:", "scan one at a time")
     if not _fits(kind, content):
-        raise LabelError(UNREADABLE, "Label field " + ai, "is damaged")
+        raise LabelError(UNREADABLE, "Field %s damaged:" % ai, RESCAN)
     fields[ai] = content
 
 
@@ -289,7 +290,7 @@ def _label(fields: "dict[str, str]") -> Label:
         label.expiry = label.expiry[:4] + last_day(2000 + int(label.expiry[:2]), int(label.expiry[2:4]))
     timed = fields.get("7003", "")
     if timed and label.expiry and timed[:6] != label.expiry and not (label.notes and timed[:4] == label.expiry[:4]):
-        raise LabelError(UNREADABLE, "Two expiry dates", "on one label")
+        raise LabelError(UNREADABLE, "Two expiry dates:", ANOTHER)
     if timed:
         label.expiry, label.notes = timed, 0
     return label
@@ -299,13 +300,13 @@ def _require_company(fields: "dict[str, str]") -> None:
     """Fields that need or exclude each other (R36); raises LabelError."""
     for first, second in EXCLUDES:
         if first in fields and second in fields:
-            raise LabelError(AMBIGUOUS, "Two codes in one", "read: scan again")
+            raise LabelError(AMBIGUOUS, "Two codes in one:", "scan one at a time")
     for ai in fields:
         if ai in NEEDS_ITEM and not any([item in fields for item in ITEMS]):
             raise LabelError(MISSING_FIELD, "No item number:", "scan the other code")
     for ai, others in NEEDS:
         if ai in fields and not any([other in fields for other in others]):
-            raise LabelError(MISSING_FIELD, "Field " + ai + " alone:", "scan the other code")
+            raise LabelError(MISSING_FIELD, "Field %s alone:" % ai, "scan the other code")
 
 
 def _is_date(yymmdd: str) -> bool:

@@ -5,9 +5,11 @@ truncated or altered one is refused 42 times of 43, and `*` is never data. Pure.
 """
 
 from agent.label_fields import (
+    ANOTHER,
     HIBC,
     MISSING_FIELD,
     MONTH_ONLY,
+    RESCAN,
     UNREADABLE,
     Label,
     LabelError,
@@ -111,7 +113,7 @@ def _dated(label: Label, rest: str) -> str:
     if rest[:1] in QUANTITY_DIGITS:
         digits = QUANTITY_DIGITS[rest[:1]]
         if len(rest) <= digits or not is_digits(rest[1 : 1 + digits]):
-            raise LabelError(UNREADABLE, "HIBC quantity wrong", "scan it again")
+            raise LabelError(UNREADABLE, "HIBC amount wrong:", "scan it again")
         rest = rest[1 + digits :]
         if not rest:
             return ""
@@ -130,23 +132,23 @@ def _supplement(label: Label, part: str) -> None:
     if part[:3] == "14D" or part[:3] == "16D":
         date = part[3:]
         if len(date) != 8 or not is_digits(date) or not date_exists(int(date[:4]), int(date[4:6]), int(date[6:])):
-            raise LabelError(UNREADABLE, "No such date:", part[:21])
+            raise LabelError(UNREADABLE, "No such date:", RESCAN)
         if part[:3] == "14D":
             told = 4 if label.notes & MONTH_ONLY else 6  # digits that the secondary code stated
             if label.expiry and label.expiry[:told] != date[2 : 2 + told]:
-                raise LabelError(UNREADABLE, "Two expiry dates", "on one label")
+                raise LabelError(UNREADABLE, "Two expiry dates:", ANOTHER)
             if len(label.expiry) <= 6:  # otherwise the secondary code stated the hour as well
                 label.expiry, label.notes = date, label.notes & ~MONTH_ONLY
     elif part[:1] == "S" and not label.serial:
         label.serial = _number(part[1:], NUMBER_MAX)
     elif part[:1] != "Q" or not is_digits(part[1:]) or len(part) > 6:
-        raise LabelError(UNREADABLE, "Unknown HIBC field:", part[:21])
+        raise LabelError(UNREADABLE, "Unknown HIBC field:", RESCAN)
 
 
 def _date(label: Label, digits: str, layout: str) -> str:
     """The expiry in digits as YYMMDD, or YYMMDDHHMM when layout has an hour; raises LabelError."""
     if len(digits) != len(layout) or not is_digits(digits):
-        raise LabelError(UNREADABLE, "No such expiry:", digits)
+        raise LabelError(UNREADABLE, "No such expiry:", RESCAN)
     found = {"Y": "", "M": "", "D": "", "J": "", "H": ""}
     for at in range(len(layout)):
         found[layout[at]] += digits[at]
@@ -157,9 +159,9 @@ def _date(label: Label, digits: str, layout: str) -> str:
         label.notes |= MONTH_ONLY
         month_day += last_day(2000 + int(found["Y"]), int(found["M"]))
     if not month_day or not date_exists(2000 + int(found["Y"]), int(month_day[:2]), int(month_day[2:])):
-        raise LabelError(UNREADABLE, "No such expiry:", digits)
+        raise LabelError(UNREADABLE, "No such expiry:", RESCAN)
     if found["H"] > "23":
-        raise LabelError(UNREADABLE, "No such hour:", digits)
+        raise LabelError(UNREADABLE, "No such hour:", RESCAN)
     return found["Y"] + month_day + (found["H"] + "00" if found["H"] else "")
 
 

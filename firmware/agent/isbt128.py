@@ -8,7 +8,18 @@ What structure cannot tell: one character altered into another of its kind, exce
 carry the check value (type 3). A code cut short or run together with another never has the right length.
 """
 
-from agent.label_fields import AMBIGUOUS, ISBT128, UNREADABLE, Label, LabelError, all_in, date_exists, is_digits
+from agent.label_fields import (
+    AMBIGUOUS,
+    ANOTHER,
+    ISBT128,
+    RESCAN,
+    UNREADABLE,
+    Label,
+    LabelError,
+    all_in,
+    date_exists,
+    is_digits,
+)
 from agent.label_fields import month_and_day as month_and_day_of
 
 OPENS = b"=&"  # the first characters of all data identifiers
@@ -67,7 +78,7 @@ def _compound(text: str) -> "dict[str, str]":
     for _ in range(int(head[:2])):
         identifier, content, at = _structure(text, at)
         if identifier in found:
-            raise LabelError(AMBIGUOUS, "Two codes in one", "read: scan again")
+            raise LabelError(AMBIGUOUS, "Two codes in one:", "scan one at a time")
         found[identifier] = content
     if at != len(text) or not found:
         _refuse_rest(text, at)
@@ -76,8 +87,8 @@ def _compound(text: str) -> "dict[str, str]":
 
 def _refuse_rest(text: str, at: int) -> None:
     if at < len(text) and ord(text[at]) in OPENS:
-        raise LabelError(AMBIGUOUS, "Two codes in one", "read: scan again")
-    raise LabelError(UNREADABLE, "Not ISBT 128:", "wrong length")
+        raise LabelError(AMBIGUOUS, "Two codes in one:", "scan one at a time")
+    raise LabelError(UNREADABLE, "ISBT length wrong:", "scan it again")
 
 
 def _structure(text: str, at: int) -> "tuple[str, str, int]":
@@ -86,13 +97,13 @@ def _structure(text: str, at: int) -> "tuple[str, str, int]":
     if identifier[:1] == "=" and identifier[1:] and identifier[1] in NO_O + "123456789":
         identifier = "="
     if identifier not in LENGTHS:
-        raise LabelError(UNREADABLE, "Unknown ISBT 128:", identifier)
+        raise LabelError(UNREADABLE, "Unknown ISBT code:", RESCAN)
     begin = at + len(identifier)
     content = text[begin : begin + LENGTHS[identifier]]
     if len(content) < LENGTHS[identifier]:
         raise LabelError(UNREADABLE, "Label is cut short:", "scan it again")
     if not _fits(identifier, content):
-        raise LabelError(UNREADABLE, "ISBT 128 damaged:", "structure " + identifier)
+        raise LabelError(UNREADABLE, "ISBT 128 damaged:", RESCAN)
     return identifier, content, begin + len(content)
 
 
@@ -157,7 +168,7 @@ def _label(found: "dict[str, str]") -> Label:
     label.code = found.get("=<", "")
     processed = found.get("=/", "")[11:]  # the product's description alone
     if label.code and processed and label.code[:5] != processed:
-        raise LabelError(UNREADABLE, "Two product codes", "on one label")
+        raise LabelError(UNREADABLE, "Two product codes:", ANOTHER)
     label.code = label.code or processed
     label.lot = found.get("&,1", "")
     part = found.get("&,2", "") or (found.get("=,", "") if processed else "")
@@ -169,7 +180,7 @@ def _label(found: "dict[str, str]") -> Label:
         stated.append(european)
     for expiry in stated[1:]:
         if expiry[:8] != stated[0][:8]:
-            raise LabelError(UNREADABLE, "Two expiry dates", "on one label")
+            raise LabelError(UNREADABLE, "Two expiry dates:", ANOTHER)
     if stated:
         label.expiry = stated[0]
     return label

@@ -38,6 +38,7 @@ from agent.label_fields import (
     MINUTE_MS,
     MONTH_ONLY,
     PATTERN,
+    RESCAN,
     UNREADABLE,
     Label,
     LabelError,
@@ -107,6 +108,16 @@ def is_item(label: Label, gtin: str, scheme: int, code: str) -> bool:
     return code != "" and label.code == code
 
 
+def expiry_shown(label: Label, now_ms: int) -> str:
+    """The expiry as people read it: YYYY-MM-DD, or MM-DD hh:mm when a time of day is stated, which is near then."""
+    text = label.expiry
+    if len(text) in (6, 10):
+        text = str(full_year(int(text[:2]), year_of(now_ms))) + text[2:]
+    if len(text) == 12:
+        return "%s-%s %s:%s" % (text[4:6], text[6:8], text[8:10], text[10:])
+    return "%s-%s-%s" % (text[:4], text[4:6], text[6:])
+
+
 def expiry_end_ms(label: Label, now_ms: int) -> int:
     """First millisecond at which the label's material is expired, in the label's own local time as if it were UTC.
 
@@ -118,6 +129,6 @@ def expiry_end_ms(label: Label, now_ms: int) -> int:
     year = int(text[:digits]) if digits == 4 else full_year(int(text[:2]), year_of(now_ms))
     month, day, minutes = int(text[digits : digits + 2]), int(text[digits + 2 : digits + 4]), text[digits + 4 :]
     if not date_exists(year, month, day):
-        raise LabelError(UNREADABLE, "No such expiry:", text)
+        raise LabelError(UNREADABLE, "No such expiry:", RESCAN)
     start_ms = days_since_1970(year, month, day) * DAY_MS
     return start_ms + ((int(minutes[:2]) * 60 + int(minutes[2:])) * MINUTE_MS if minutes else DAY_MS)

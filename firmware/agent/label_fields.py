@@ -11,6 +11,8 @@ MONTH_ONLY = 1  # a note: the label names no day, its month's last one was taken
 GUESSED = 2  # a note: no AIM prefix came, the code proved itself by its check digits (R34)
 DAY_MS = 86400000
 MINUTE_MS = 60000
+RESCAN = "rescan, or call help"  # nobody can tell whether the read or the label is at fault
+ANOTHER = "take another one"  # the label is at fault
 
 
 class LabelError(Exception):

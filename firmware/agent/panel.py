@@ -13,10 +13,11 @@ and names, since they differ at their ends. The custody words are a ladder: save
 
 LINE_CHARS = 21
 LINES = 6
-STEP_CHARS = 10  # that a step keeps beside a long batch
+STEP_CHARS = 10  # that the id of a step keeps beside a long batch, or in a prompt
 CUT = "~"
 REFUSED = "! "
 DAYS_MAX = 99
+AT_LEAST = ">"
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -53,24 +54,38 @@ def short(text: str, longest: int = LINE_CHARS) -> str:
     return text[:begin] + CUT + text[len(text) - (longest - 1 - begin) :]
 
 
-def custody(saved_next: int, relayed_next: int, archived_next: int, oldest_age_ms: int, full_percent: int = 0) -> str:
+def custody(
+    saved_next: int,
+    relayed_next: int,
+    archived_next: int,
+    oldest_age_ms: int,
+    full_percent: int = 0,
+    at_least: bool = False,
+) -> str:
     """Where the newest record is, and how long the oldest one has been waiting for the archive.
 
-    full_percent: how full the journal is, when that is worth a warning; 0 when it is not.
+    full_percent: how full the journal is, when that is worth a warning; 0 when it is not. at_least: the oldest one has
+    waited longer than that, but nobody knows how long.
     """
-    if archived_next >= saved_next:
-        word = "archived"
-    else:
-        word = "relayed" if relayed_next >= saved_next else "saved"
-    if full_percent:
-        return "%d%% FULL, %s %s" % (min(full_percent, 99), word, age(oldest_age_ms))
-    if archived_next >= saved_next:
-        return "archived all"
-    for form in ("%s, %d wait %s", "%s,%d wait %s"):
-        line = form % (word, saved_next - archived_next, age(oldest_age_ms))
+    waits = (AT_LEAST if at_least else "") + age(oldest_age_ms)
+    warning = "%d%% FULL" % min(full_percent, 99) if full_percent else ""
+    if archived_next >= saved_next:  # nothing waits
+        word = "archived" if saved_next else "no records"
+        return warning + ", " + word if warning else word + (" all" if saved_next else " yet")
+    word = "relayed" if relayed_next >= saved_next else "saved"
+    if warning:
+        return _longest_fitting(("%s, %s %s", "%s,%s %s"), (warning, word, waits))
+    counted = (word, saved_next - archived_next, waits)
+    return _longest_fitting(("%s, %d wait %s", "%s,%d wait %s"), counted) or "%s, wait %s" % (word, waits)
+
+
+def _longest_fitting(forms: "tuple[str, ...]", values: "tuple[object, ...]") -> str:
+    """The first of forms that fits a line, the most spacious one first; "" when none does."""
+    for form in forms:
+        line = form % values
         if len(line) <= LINE_CHARS:
             return line
-    return "%s, wait %s" % (word, age(oldest_age_ms))
+    return ""
 
 
 def age(age_ms: int) -> str:
@@ -92,6 +107,11 @@ def full(batch: str, step: str, custody: str) -> "list[str]":
         "check the gateway.",
         custody,
     )
+
+
+def unreadable() -> "list[str]":
+    """The journal has no room, and none of it can be read: no gateway will make room either."""
+    return lines("JOURNAL DAMAGED", "No record of it can", "be read. DO NOT SCAN.", "Call the supervisor.", "", "")
 
 
 def not_enrolled() -> "list[str]":

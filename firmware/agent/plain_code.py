@@ -4,7 +4,7 @@ Decides whether a pattern can be used, whether a code fits it as a whole, and wh
 Never searches: each place of the pattern takes one character of the code. Pure.
 """
 
-from agent.label_fields import PATTERN, UNREADABLE, Label, LabelError, date_exists, is_digits
+from agent.label_fields import PATTERN, RESCAN, UNREADABLE, Label, LabelError, date_exists, is_digits
 
 EXPIRY_PLACES = 6  # YYMMDD
 GROUPS = "sle"  # serial, lot, expiry
@@ -70,7 +70,7 @@ def read(pattern: str, raw: bytes) -> "Label | None":
     if expiry and not (
         is_digits(expiry) and date_exists(2000 + int(expiry[:2]), int(expiry[2:4]), int(expiry[4:]))  # fits any century
     ):
-        raise LabelError(UNREADABLE, "No such expiry:", expiry)
+        raise LabelError(UNREADABLE, "No such expiry:", RESCAN)
     label = Label(PATTERN)
     label.code, label.serial, label.lot, label.expiry = pattern, fields["s"], fields["l"], expiry
     return label

@@ -7,8 +7,9 @@ Spec: wire/SPEC.md section 5; requirements R19, R31, R60.
 
 from agent import alarms, events
 from agent.events import ACCEPTED, ALARM, BATCH_CLOSE, BATCH_OPEN, OPERATOR, OVERRIDE, SCAN, STEP
+from agent.panel import STEP_CHARS, short
 from agent.scans import SERIAL_MARK_BYTES, mark_of
-from agent.verdict import ACCEPT_ITEM, Refusal
+from agent.verdict import ACCEPT_ITEM, ORDER_LOST, Refusal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -158,7 +159,7 @@ class Procedure:
         if alarm:
             return alarm
         if self.batch and not self.order_fits:
-            return ["Order lost: abort", "or call supervisor"]
+            return ORDER_LOST
         if not self.operator:
             return ["Scan your BADGE", ""]
         if not self.batch:
@@ -167,9 +168,11 @@ class Procedure:
         if missing:
             return ["Scan this item:", self.item_name(missing[0])]
         if self.step:
-            return ["Scan STEP DONE", self.step]
+            return ["Scan STEP DONE", self.step_name(self.step)]
         coming = self.next_step()
-        return ["Scan STEP START", coming] if coming else ["All steps settled:", "scan BATCH CLOSE"]
+        if not coming:
+            return ["All steps settled:", "scan BATCH CLOSE"]
+        return ["Scan START " + short(coming, STEP_CHARS), self.step_name(coming)]
 
     @property
     def plan(self) -> "Order":
@@ -181,6 +184,11 @@ class Procedure:
         """The name that people know the item by."""
         found = self.plan.item(item)
         return found.name if found is not None else item
+
+    def step_name(self, step: str) -> str:
+        """The name that people know the step by. Its id stands in the code that starts it."""
+        found = self.plan.step(step)
+        return found.name if found is not None else step
 
     def settled(self, step: str) -> bool:
         """The step is done or skipped."""
@@ -197,4 +205,11 @@ class Procedure:
         if not self.batch:
             raise Refusal("no_batch", "No batch is open:", "scan BATCH OPEN")
         if not self.order_fits:
-            raise Refusal("not_asked", "Order lost: abort", "or call supervisor")
+            raise Refusal("not_asked", ORDER_LOST[0], ORDER_LOST[1])
+
+    def no_step_open(self) -> Refusal:
+        """What to say to somebody who believes that a step is open."""
+        coming = self.next_step()
+        if not coming:
+            return Refusal("not_asked", "No step is open:", "scan BATCH CLOSE")
+        return Refusal("not_asked", "No step open. Next:", "START " + coming)

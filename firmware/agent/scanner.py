@@ -24,8 +24,8 @@ UNREADABLE = "unreadable"  # a flood, of which the beginning is kept as evidence
 AMBIGUOUS = "ambiguous"  # two codes in one read
 
 AGAIN = ["Not read whole:", "scan it again"]
-FLOOD = ["Code is too long:", "not a label of ours"]
-TOGETHER = ["Two codes in one", "read: scan again"]
+FLOOD = ["Code is too long:", "scan another code"]
+TOGETHER = ["Two codes in one:", "scan one at a time"]
 CASE = ["Caps lock is on:", "fix scanner settings"]
 LAYOUT = ["Keyboard layout:", "fix scanner settings"]
 

@@ -8,9 +8,9 @@ overridden. Never writes a record and never looks at flash. Pure. What a code sa
 import hashlib
 
 from agent import label as labels
-from agent.label_fields import PATTERN, LabelError
+from agent.label_fields import ANOTHER, MONTH_ONLY, PATTERN, LabelError
 from agent.orders import NEEDS_EXPIRY, NEEDS_LOT, NEEDS_SERIAL
-from agent.verdict import ACCEPT_ITEM, Refusal
+from agent.verdict import ACCEPT_ITEM, GO_ON, NO_CLOCK, Refusal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,10 +24,13 @@ if TYPE_CHECKING:
 SERIAL_MARK_BYTES = 5  # enough to tell some hundred serials apart; the full serial is in the records
 
 
-def judge(procedure: "Procedure", read: "Read", clock: "Clock") -> "Item":
-    """The item that the scan satisfies at the time of clock; raises Refusal. A batch is open, its order is known."""
+def judge(procedure: "Procedure", read: "Read", clock: "Clock") -> "tuple[Item, str]":
+    """The item that the scan satisfies at the time of clock, and a remark for the panel, "" for none; raises Refusal.
+
+    A batch is open, and its order is known.
+    """
     if not procedure.step:
-        raise Refusal("not_asked", "No step is open:", "start " + (procedure.next_step() or "no step"))
+        raise procedure.no_step_open()
     order, missing = procedure.plan, procedure.missing_items()
     label, flaw = _label(order, read)
     matches = [item for item in order.items if _matches(item, label, read.raw)]
@@ -41,7 +44,7 @@ def judge(procedure: "Procedure", read: "Read", clock: "Clock") -> "Item":
         _require_fields(item, label)
         _require_fresh(item, label, clock, procedure.site_offset_ms)
     _require_unused(procedure, item, label, mark_of(read.aim, read.raw))
-    return item
+    return item, _remark(label, clock)
 
 
 def mark_of(aim: str, raw: bytes) -> bytes:
@@ -76,6 +79,13 @@ def _label(order: "Order", read: "Read") -> "tuple[Label | None, LabelError | No
         return None, error
 
 
+def _remark(label: "Label | None", clock: "Clock") -> str:
+    """What an accepted label left open: a date without day was taken as the end of its month (R38)."""
+    if label is None or clock is None or not label.notes & MONTH_ONLY:
+        return ""
+    return "exp end of " + labels.expiry_shown(label, clock[0])[:7]
+
+
 def _matches(item: "Item", label: "Label | None", raw: bytes) -> bool:
     if item.exact:  # W44: the flag characters of a donation number are no part of it
         return raw == item.exact.encode() or (label is not None and item.exact in (label.din, label.coi))
@@ -104,7 +114,7 @@ def _unwanted(procedure: "Procedure", label: "Label | None", matches: "list[Item
     asked_id = asked.item if asked is not None else ""
     for item in matches:
         if item.item in procedure.have:
-            return Refusal("duplicate", "Already scanned:", item.name, asked_id)
+            return Refusal("duplicate", "Already scanned:", GO_ON, asked_id)
     identity_asked = asked is not None and asked.exact != ""
     is_identity = label is not None and (label.din != "" or label.coi != "")
     if (is_identity and not matches and _has_identity(procedure.plan)) or (label is None and identity_asked):
@@ -138,16 +148,16 @@ def _require_fresh(item: "Item", label: "Label", clock: "Clock", site_offset_ms:
     if not label.expiry:
         return
     if clock is None:
-        raise _about(item, "clock_uncertain", "Clock not set: wait", "and scan again")
+        raise _about(item, "clock_uncertain", NO_CLOCK[0], NO_CLOCK[1])
     now_ms, uncertainty_ms = clock
     try:
         end_ms = labels.expiry_end_ms(label, now_ms) - site_offset_ms
     except LabelError as error:
         raise _unclear(error, item)  # noqa: B904  MicroPython keeps no cause
     if now_ms - uncertainty_ms >= end_ms:
-        raise _about(item, "expired", "EXPIRED %s:" % label.expiry, "take another one")
+        raise _about(item, "expired", "EXPIRED %s:" % labels.expiry_shown(label, now_ms), ANOTHER)
     if now_ms + uncertainty_ms >= end_ms:
-        raise _about(item, "clock_uncertain", "Expires about now:", "take another one")
+        raise _about(item, "clock_uncertain", "Expires about now:", ANOTHER)
 
 
 def _require_unused(procedure: "Procedure", item: "Item", label: "Label | None", mark: bytes) -> None:
@@ -157,6 +167,6 @@ def _require_unused(procedure: "Procedure", item: "Item", label: "Label | None",
         return
     for _action, marks in procedure.steps.values():
         if is_among(mark, marks):
-            raise _about(item, "duplicate", "Serial used before:", "take another one")
+            raise _about(item, "duplicate", "Serial used before:", ANOTHER)
     if single_use and is_among(mark, procedure.earlier_marks):
-        raise _about(item, "duplicate", "Used in old batch:", "take another one")
+        raise _about(item, "duplicate", "Used in old batch:", ANOTHER)

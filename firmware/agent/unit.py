@@ -18,6 +18,7 @@ from agent.procedure import Procedure
 from agent.scanner import DEBOUNCE_MS, SUFFIX, Scanner, setup_fault
 from agent.sensors import Sensors
 from agent.slots import Slots
+from agent.verdict import NO_CLOCK, NO_ORDER, ORDER_LOST, SAME_BADGE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -228,6 +229,8 @@ class Unit:
         kind = message[0]
         if kind == frames.TIME:
             self._clock.told(message[1], message[2], self._hal.uptime_ms())
+            if self._clock.now(self._hal.uptime_ms()) is not None:
+                self._face.over(NO_CLOCK)
             self._record_clock()
         elif kind == frames.RECEIPT:
             self._custody.take_receipt(message[1], self._boot)
@@ -343,6 +346,7 @@ class Unit:
         """The second badge of an override did not come in time."""
         for kind, body, _operator in self._dialogue.expire(self._hal.uptime_ms()):
             self._try_append(kind, body)
+            self._face.over(SAME_BADGE)
 
     def _carry_out(self, kind: int, body: "dict[int, Any]", operator: str, flush: bool) -> None:
         if flush and kind in (events.BATCH_OPEN, events.STEP, events.BATCH_CLOSE, events.OVERRIDE):
@@ -416,6 +420,8 @@ class Unit:
         self._slots.store("order", raw)
         procedure.order = order
         self._watch_limits()
+        self._face.over(NO_ORDER)
+        self._face.over(ORDER_LOST)
         self._show()
 
     # --- panel ------------------------------------------------------------------------------------------------------

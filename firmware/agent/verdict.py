@@ -1,10 +1,18 @@
 """What a read leads to: an answer with its records and words, or a refusal and whether two people may overrule it.
 
 Shared by commands.py, scans.py and dialogue.py; decides nothing. Words are two lines of 21 characters, the first of a
-refusal 20, since panel.py puts "!" before it. Ids and names may be longer: panel.py shortens them.
+refusal 20, since panel.py puts "!" before it. The first line of a refusal says what is wrong, the second what to do, or
+names the thing for which the first asks. Ids and names may be longer: panel.py shortens them.
 """
 
 ACCEPT_ITEM, START_STEP, FINISH_STEP = 1, 2, 3  # actions of an override (SPEC section 5, type 15)
+CARD = "use the printed card"  # the code is none that can be obeyed: somebody made it by hand, or for another batch
+GO_ON = "carry on as prompted"  # nothing is wrong but that this need not be done
+# Refusals that may come to an end without a scan: the panel drops them then.
+NO_ORDER = ["No order yet: wait", "or check the gateway"]
+ORDER_LOST = ["Order lost: abort", "or call supervisor"]
+NO_CLOCK = ["Clock not set:", "check gateway, rescan"]
+SAME_BADGE = ["Same badge: ANOTHER", "person must scan"]
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

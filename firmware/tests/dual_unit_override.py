@@ -82,21 +82,21 @@ def test_what_nobody_may_override_is_refused_in_words() -> None:
     bench.scan("CT/BATCH/OPEN")
     assert refused_words(bench) == "Nothing to override scan that code first"
     bench.reason(kit("S1"))  # no step is open
-    assert refused_words(bench) == "No override for: No step is open:"
+    assert refused_words(bench) == "No override. Need: START load"
     bench.scan("CT/STEP/START/load")
     for identity in (OTHER_DONOR, bottle("0952000001003"), "CT/STEP/DONE"):
         reason = bench.reason(identity)
         assert refused_words(bench).startswith(
-            "IDENTITY: nobody overrides" if reason == "identity_mismatch" else "No override for: Identity"
+            "Identity is final: STOP" if reason == "identity_mismatch" else "No override. Need: Donor bag"
         ), identity
     bench.scan(DONOR)
     bench.reason(b"]d201" + GTIN.encode()[:-1] + b"9")
-    assert refused_words(bench) == "Unreadable code: no override. Scan again"
+    assert refused_words(bench) == "Code was damaged: scan the code again"
     bench.write(bench.dialogue.read(Read("]d2", kit("S1")[3:20], "truncated", 0), CLOCK, bench.uptime_ms).records)
-    assert refused_words(bench) == "Unreadable code: no override. Scan again"
+    assert refused_words(bench) == "Code was damaged: scan the code again"
     bench.reason(kit("S1", "251231"))
-    assert refused_words(bench, "CT/OVERRIDE/") == "Text is missing: check the code"
-    assert refused_words(bench) == "No override for: Text is missing:"  # the last scan was the faulty command
+    assert refused_words(bench, "CT/OVERRIDE/") == "Text is missing: use the printed card"
+    assert refused_words(bench) == "No override. Need: use the printed card"  # the last scan was the faulty command
     assert events.OVERRIDE not in [record[0] for record in bench.records]
 
 
@@ -107,11 +107,11 @@ def test_an_identity_is_never_overridden_whatever_is_wrong_with_its_label() -> N
         fields[8][0][4] = 0
         bench = Bench(fields).ready()
         assert bench.reason(("]d201" + GTIN + code).encode()) == fault
-        assert refused_words(bench).startswith("No override for:"), fault
+        assert refused_words(bench).startswith("No override. Need:"), fault
     fields[8][0][4] = 1
     bench = Bench(fields).ready()
     assert bench.reason(("]d201" + GTIN + "17251231").encode()) == "missing_field"
-    assert refused_words(bench).startswith("No override for:")
+    assert refused_words(bench).startswith("No override. Need:")
 
 
 def test_an_override_has_a_minute_for_each_of_its_parts() -> None:

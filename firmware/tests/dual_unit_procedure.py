@@ -180,7 +180,7 @@ def test_an_alarm_is_shown_until_it_is_acknowledged() -> None:
     ]  # fmt: skip
     assert bench.procedure.prompt() == ["Scan this item:", "Donor bag"]
     answer = bench.scan("CT/ALARM/ACK")
-    assert (answer.accepted, answer.words) == (False, ["No alarm is waiting", "to be acknowledged"])
+    assert (answer.accepted, answer.words) == (False, ["No alarm is waiting", "carry on as prompted"])
     assert bench.procedure.alarms.raised == ["limit_co2"]  # acknowledged is not over
     bench.alarm("limit_temp", alarms.RAISED)
     assert bench.procedure.prompt()[0] == "ALARM temp"  # once more, once more to be acknowledged

@@ -26,8 +26,9 @@ def test_light_and_buzzer_say_what_a_scan_came_to(tmp_path: Path) -> None:
         scan(unit, plain("CT/BATCH/OPEN"), "! Nobody signed in:")
         wait_light(unit, "red")
         open_batch(unit, peer)
-        wait_light(unit, "green")
+        unit.wait_until(lambda _lines: len(unit.sounds) == 3, "three sounds")  # they follow the words
         assert unit.sounds == ["refused", "ok", "ok"]
+        wait_light(unit, "green")
         wait_light(unit, "off")
         unit.sensors.excursion("temperature", 500)
         unit.wait_panel("ALARM temperature")
@@ -86,4 +87,8 @@ def test_wrong_scanner_settings_stop_the_unit_aloud(tmp_path: Path) -> None:
             unit.power_on()
             unit.wait_panel("OUT OF SERVICE")
             assert unit.panel()[1:4] == ["Scanner settings are", "wrong.", "Call the supervisor."]
-            wait_light(unit, "red")
+            for colour in ("red", "off", "red"):  # it blinks
+                wait_light(unit, colour)
+            assert unit.sounds == ["alarm"]
+            unit.scan(plain("CT/BADGE/OP-1"))
+            unit.wait_until(lambda _lines, unit=unit: "refused" in unit.sounds, "a no to the scan")  # type: ignore[misc]

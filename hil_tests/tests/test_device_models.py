@@ -266,7 +266,7 @@ LINES = [
     "B-2026-0042 culture",
     "Scan this item:",
     "> Medium (500 mL)",
-    "! EXPIRED 260101:",
+    "! EXPIRED 2026-01-01:",
     "take another one",
     "saved 3m",
 ]
