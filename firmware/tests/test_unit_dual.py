@@ -19,6 +19,7 @@ MODULES = [
     "dual_unit_override",
     "dual_unit_panel",
     "dual_unit_time",
+    "dual_whole_unit",
     "dual_devices",
     "dual_scanner",
     "dual_labels",
