@@ -28,16 +28,18 @@ from rich.console import Console
 from rich.table import Table
 
 from cloud import logs
-from cloud.batches import queries
+from cloud.batches import orders, queries
 from cloud.batches.models import Recipe
 from cloud.batches.orders import add_recipe, new_batch, recipe_version
 from cloud.bench import rows as bench_rows
 from cloud.config import Config, ConfigError, cloud_seed, wall_clock
+from cloud.domain import card
 from cloud.errors import RefusalError
 from cloud.ingest.run import run_ingest
 from cloud.ledger.enrol import enrol as enrol_genesis
 from cloud.ledger.enrol import revoke as revoke_key
 from cloud.ledger.models import Site
+from cloud.web import symbols
 from wire import SHARDS, public_key_of
 
 ROLES = ("qa", "viewer")
@@ -289,6 +291,52 @@ def recipe_show(
     _show(
         {"recipe": row.recipe, "version": row.version, "digest": bytes(row.digest).hex(), "toml": toml}, as_json, toml
     )
+
+
+@recipe_app.command("card")
+@_spoken
+def recipe_card(
+    recipe: Annotated[str, typer.Argument(help="Recipe id.")],
+    output: Annotated[Path, typer.Option(help="HTML file to write; a browser prints it.")],
+    version: Annotated[int | None, typer.Option(help="Recipe version; the newest when left out.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write the technician's card of a recipe: every code to scan, for paper."""
+    row = recipe_version(recipe, version)
+    sheets = orders.recipe_card(row)
+    _write(output, symbols.card_file(row.recipe, symbols.version_words(row.version, row.digest), sheets))
+    _show_card(f"the card of {row}", output, sheets, as_json)
+
+
+@app.command("badge")
+@_spoken
+def badge(
+    operators: Annotated[list[str], typer.Argument(help="Badges, such as OP-114.")],
+    output: Annotated[Path, typer.Option(help="HTML file to write; a browser prints it.")],
+    as_json: AsJson = False,
+) -> None:
+    """Write badges to be printed: a code for each operator."""
+    try:
+        sheets = card.badges(operators)
+    except card.CardError as error:
+        raise RefusalError("badge_invalid", f"{error}.") from error
+    _write(output, symbols.card_file("Badges", f"{len(operators)} in all", sheets))
+    _show_card("the badges", output, sheets, as_json)
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise RefusalError(
+            "file_unwritable", f"The file {path} cannot be written ({error.strerror}); check its folder."
+        ) from error
+
+
+def _show_card(what: str, path: Path, sheets: Sequence[card.Sheet], as_json: bool) -> None:
+    codes = [symbol.code for sheet in sheets for symbol in sheet.symbols]
+    said = f"{path} holds {what}: {len(codes)} codes on {len(sheets)} sheets. Print it on A4 at 100 %."
+    _show({"file": str(path), "sheets": len(sheets), "codes": codes}, as_json, said)
 
 
 @batch_app.command("new")

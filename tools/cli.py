@@ -138,6 +138,8 @@ _family(
         "recipe add": "Add a version of a recipe from a file.",
         "recipe list": "The recipes and their versions.",
         "recipe show": "One recipe as it was added.",
+        "recipe card": "The technician's card of a recipe: every code to scan, for paper.",
+        "badge": "Badges for operators, for paper.",
         "batch new": "Order a batch: sign its work order for a unit.",
         "batch list": "The batches, what needs attention first.",
         "batch show": "A batch's report: verdicts and exceptions.",

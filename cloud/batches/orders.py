@@ -11,6 +11,7 @@ from django.db import transaction
 from django.db.models import Max
 
 from cloud.batches.models import Batch, Recipe
+from cloud.domain import card
 from cloud.domain.recipe import RecipeError
 from cloud.domain.recipe_file import parse_recipe
 from cloud.errors import RefusalError
@@ -111,6 +112,14 @@ def recipe_version(recipe: str, version: int | None) -> Recipe:
         wanted = recipe if version is None else f"{recipe} version {version}"
         raise RefusalError("recipe_unknown", f"There is no recipe {wanted}; add it with `recipe add FILE`.")
     return found
+
+
+def recipe_card(row: Recipe) -> tuple[card.Sheet, ...]:
+    """The technician's card of a version. Raises RefusalError."""
+    try:
+        return card.recipe_card(parse_recipe(bytes(row.toml)))
+    except card.CardError as error:
+        raise RefusalError("card_impossible", f"{row} gives no card: {error}.") from error
 
 
 def _current_key(unit: str) -> UnitKey:

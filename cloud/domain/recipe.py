@@ -15,6 +15,7 @@ from cloud.domain.labels import identity_of
 from wire import Order, OrderItem, OrderLimit, OrderStep, Scheme, WireError, sign_order
 
 NEEDS = {"serial": 1, "lot": 2, "expiry": 4}  # SPEC W44
+REASONS = ("Supervisor decision", "Label unreadable", "Equipment fault", "Planned deviation")  # when it gives none
 UNBOUNDED = 10**9  # stands in an order for a limit that the recipe leaves open
 
 
@@ -105,11 +106,15 @@ class Parameter:
 
 @dataclass(frozen=True)
 class QuantityRule:
-    """issued = everything it went into, within tolerance, in this unit (R59)."""
+    """issued = everything it went into, within tolerance, in this unit (R59).
+
+    usual: kinds (SPEC section 5, type 11, in small letters) and amounts that are printed on the technician's card.
+    """
 
     item: str
     unit: str
     tolerance: Decimal
+    usual: tuple[tuple[str, Decimal], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -128,6 +133,7 @@ class Recipe:
     clock_uncertainty_ms: int = 60_000
     heartbeat_ms: int = 300_000
     severities: Mapping[str, str] = field(default_factory=dict)
+    reasons: tuple[str, ...] = REASONS  # on the technician's card
 
     def item(self, item: str) -> Item | None:
         """The material with this id."""

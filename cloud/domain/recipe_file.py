@@ -16,9 +16,21 @@ from typing import Any
 
 from cloud.domain.check_digits import gtin_problem
 from cloud.domain.codes import CODES, FLOORED
-from cloud.domain.recipe import NEEDS, UNBOUNDED, Item, Parameter, Problem, QuantityRule, Recipe, RecipeError, Step
+from cloud.domain.recipe import (
+    NEEDS,
+    REASONS,
+    UNBOUNDED,
+    Item,
+    Parameter,
+    Problem,
+    QuantityRule,
+    Recipe,
+    RecipeError,
+    Step,
+)
 from cloud.domain.report import CRITICAL, SEVERITIES
 from wire import Scheme, code_problem, compile_pattern
+from wire.bodies import QuantityKind
 
 RECIPE_BYTES = 65_536  # far above any real recipe; bounds the parser
 ID = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
@@ -30,6 +42,8 @@ ARTICLES = {  # the keys that say how an item is recognised, each with how it is
     "isbt128": "give the 8 characters behind '=<' of the label, or the first 5 to take any type and division",
     "pattern": "write it as shown in RECIPES.md: %d a digit, %u a capital letter, %x either, (s...) (l...) (e...)",
 }
+KINDS = tuple(kind.name.lower() for kind in QuantityKind)
+USUAL_AMOUNTS, CARD_REASONS, REASON_BYTES = 6, 8, 64  # per kind; per recipe; SPEC section 5, type 15
 LIMIT_KEYS = ("alert_low", "alert_high", "action_low", "action_high")
 DURATION_S = 366 * 86_400  # no duration in a recipe is longer than a year
 
@@ -157,7 +171,7 @@ class _Reader:
             rules.duration_ms("heartbeat_s", 300),
         )
         rules.finish()
-        severities = self._severities()
+        severities, reasons = self._severities(), self._reasons()
         self.top.finish()
         if self.problems:
             raise RecipeError(self.problems)
@@ -172,6 +186,7 @@ class _Reader:
             clock_ms,
             heartbeat_ms,
             severities,
+            reasons,
         )
 
     def _table(self, key: str, *, required: bool = True) -> _Table:
@@ -246,7 +261,31 @@ class _Reader:
             )
         if tolerance is not None and tolerance < 0:
             table.wrong("tolerance", f"{tolerance} is negative", "give 0 or more")
-        return QuantityRule(item, unit, Decimal(0) if tolerance is None else tolerance)
+        usual = _Table(self.problems, f"{table.place}, usual", table.left.pop("usual", {}))
+        amounts = tuple((kind, amount) for kind in KINDS for amount in self._amounts(usual, kind))
+        usual.finish()
+        return QuantityRule(item, unit, Decimal(0) if tolerance is None else tolerance, amounts)
+
+    def _amounts(self, usual: _Table, kind: str) -> tuple[Decimal, ...]:
+        """What the card offers of one kind; the unit takes up to 15 digits without a sign."""
+        remedy = f"give a list of at most {USUAL_AMOUNTS} different decimal numbers above 0, such as [12.5, 50]"
+        listed = usual.take(kind, lambda value: isinstance(value, list) and len(value) <= USUAL_AMOUNTS, remedy, [])
+        wrong = any(type(one) not in (int, Decimal) or not 0 < one < UNBOUNDED or _digits(one) > 15 for one in listed)
+        if wrong or len(set(listed)) < len(listed):
+            usual.wrong(kind, "an amount cannot be used, or stands there twice", remedy)
+            return ()
+        return tuple(map(Decimal, listed))
+
+    def _reasons(self) -> tuple[str, ...]:
+        table = self._table("card", required=False)
+        remedy = f"give 1 to {CARD_REASONS} different texts of at most {REASON_BYTES} ASCII characters"
+        listed = table.take("reasons", lambda value: isinstance(value, list), remedy, list(REASONS))
+        table.finish()
+        fits = all(_is_text(one, REASON_BYTES) and one.isascii() for one in listed)
+        if not fits or not 1 <= len(listed) <= CARD_REASONS or len(set(listed)) < len(listed):
+            table.wrong("reasons", "cannot be used", remedy)
+            return REASONS
+        return tuple(listed)
 
     def _severities(self) -> dict[str, str]:
         table = self._table("severity", required=False)
@@ -310,6 +349,10 @@ def _check_limits(table: _Table, parameter: Parameter) -> None:
 
 def _is_id(value: object) -> bool:
     return isinstance(value, str) and not isinstance(value, _Inexact) and ID.fullmatch(value) is not None
+
+
+def _digits(number: int | Decimal) -> int:
+    return sum(character.isdigit() for character in f"{Decimal(number):f}")
 
 
 def _is_text(value: object, limit: int) -> bool:

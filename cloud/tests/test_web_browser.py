@@ -46,6 +46,7 @@ PAGES = {
     "records": "/batches/B-2026-0102/records/",
     "units": "/units/",
     "quarantine": "/quarantine/",
+    "card": "/recipes/car-t-short/3/card/",
 }
 # Text whose contrast with what is behind it is below WCAG AA: 4.5, or 3 for large text.
 POOR_CONTRAST = """() => {
@@ -186,7 +187,7 @@ def look(name: str, size: tuple[int, int], scheme: str) -> str:
     return f"web-{name}-{'wide' if size == WIDE else 'narrow'}-{scheme}.png"
 
 
-KINDS = ("batches", "batch-faults", "batch-running", "records", "units", "quarantine")
+KINDS = ("batches", "batch-faults", "batch-running", "records", "units", "quarantine", "card")
 LOOKS = [(name, WIDE, "light") for name in PAGES] + [(name, NARROW, "dark") for name in KINDS]
 LOOKS += [("batches", WIDE, "dark"), ("batch-faults", WIDE, "dark"), ("batch-faults", NARROW, "light")]
 

@@ -16,4 +16,5 @@ urlpatterns = [
     path("quarantine/", views.quarantine, name="quarantine"),
     path("quarantine/<str:digest>/", views.quarantined, name="quarantined"),
     path("units/", views.units, name="units"),
+    path("recipes/<str:recipe>/<int:version>/card/", views.recipe_card, name="recipe-card"),
 ]

@@ -14,9 +14,10 @@ from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
-from cloud.batches import queries
+from cloud.batches import orders, queries
 from cloud.batches.queries import NotFoundError
-from cloud.web import chart, custody, fleet, overview, sheet, timeline, verdicts
+from cloud.errors import RefusalError
+from cloud.web import chart, custody, fleet, overview, sheet, symbols, timeline, verdicts
 from wire import Clock, RecordType
 
 ROWS = 100  # records or refused copies on one page
@@ -164,6 +165,25 @@ def units(request: HttpRequest) -> HttpResponse:
     rows = fleet.unit_lines(queries.units(), Clock.from_environment().now_ms())
     context = {"section": "units", "rows": rows, "key_valid": custody.KEY_VALID, "key_revoked": custody.KEY_REVOKED}
     return live(request, "web/units.html", context, seen=rows)
+
+
+@require_safe
+@login_required
+def recipe_card(request: HttpRequest, recipe: str, version: int) -> HttpResponse:
+    """The codes that a technician scans for a recipe, to be printed."""
+    try:
+        row = orders.recipe_version(recipe, version)
+        sheets = orders.recipe_card(row)
+    except RefusalError as refusal:
+        raise Http404(str(refusal)) from refusal
+    context = {
+        "section": "batches",
+        "sheets": sheets,
+        "title": row.recipe,
+        "subtitle": symbols.version_words(row.version, row.digest),
+    }
+    context["subtitle"] = symbols.version_words(row.version, row.digest)
+    return render(request, "web/card.html", context)
 
 
 class Pager:

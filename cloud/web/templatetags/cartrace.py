@@ -11,11 +11,12 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
 
-from cloud.web import verdicts, words
+from cloud.web import symbols, verdicts, words
 
 register = template.Library()
 ESCAPED_BYTE = re.compile(r"<([0-9A-F]{2})>")
 
+register.simple_tag(symbols.data_matrix)
 register.filter("visible", words.visible)
 register.filter("duration", words.duration)
 register.filter("code_words", words.code_words)
