@@ -14,7 +14,7 @@ help:
 	@echo "make demo ONCE=1   the same story to its end, without a browser; one JSON object on standard output"
 	@echo "make test          everything: format, lint, types, imports, all tests"
 	@echo "make check         the quick part of it, for daily work"
-	@echo "make proof         what takes long: every power cut of the journal, cuts of the real image, 10,000 signatures"
+	@echo "make proof         what takes long: every power cut of the journal, 300 of the real image, figures, 10,000 signatures"
 	@echo "make bench         measured figures as JSON"
 	@echo "make image         the unit's image for the RP2040, from Debian's sources; image-dev: with a prompt on USB"
 	@echo "make lock          resolve the dependencies anew into the lock files"
@@ -41,9 +41,10 @@ test-image:
 .PHONY: proof
 proof:
 	@tools/setup.sh test
-	@$(MAKE) --no-print-directory image image-host
+	@$(MAKE) --no-print-directory image image-dev image-host
 	.venv/bin/cartrace bench power-cuts --json
 	.venv/bin/cartrace bench image-cuts --json
+	.venv/bin/cartrace bench unit --json
 	CARTRACE_SOAK_RECORDS=10000 MICROPYTHON="$$($(PY) -m tools.board_image host --where)" \
 		$(PY) -m pytest -q --bench unix hil_tests/tests/test_bench_thousands.py
 	$(PY) -m pytest -q -n 2 -m exhaustive firmware/tests
