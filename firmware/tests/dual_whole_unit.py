@@ -4,8 +4,10 @@ Runs on CPython and MicroPython. The unit itself counts from zero at each boot; 
 two at which counters of other makes wrap, so that 50 days need not pass.
 """
 
-from agent import cbor, ed25519, events, frames
-from agent.face import ONE_SCAN_MS, OutOfOrder
+from agent import cbor, ed25519, events, frames, panel
+from agent.dialogue import Dialogue
+from agent.face import ONE_SCAN_MS, Face, OutOfOrder
+from agent.procedure import Procedure
 from agent.signals import BLINK_MS, REMIND_MS
 from agent.unit import OutOfService, Unit
 from tests.nor_flash import NorFlash
@@ -128,6 +130,27 @@ def test_an_uptime_goes_on_over_the_edges_of_counters() -> None:
         samples = [event[10] for event in events_of(unit) if event[7] == events.SAMPLES]
         assert samples
         assert samples[0][2] < edge_ms < samples[0][2] + samples[0][3] * samples[0][4]  # no moment is missing
+
+
+class NothingLeft:
+    """A journal and its custody when every block is worn or unreadable."""
+
+    next_seq = oldest = lost_scans = 0
+    used_bytes = size_bytes = 8 * 4096
+    nearly_full = True
+
+    def oldest_age_ms(self, uptime_ms: int) -> int:
+        return uptime_ms
+
+
+def test_a_journal_that_holds_nothing_and_takes_nothing_is_not_called_archived() -> None:
+    board, nothing, procedure = Board(), NothingLeft(), Procedure()
+    face = Face(board, procedure, Dialogue(procedure), nothing, nothing)  # type: ignore[arg-type]
+    face.turn(0, stopped=True)
+    assert board.lines[0] == "JOURNAL DAMAGED"
+    assert not [line for line in board.lines if "archived" in line]
+    assert max([len(line) for line in board.lines]) <= panel.LINE_CHARS
+    assert (board.lights, board.sounds) == (["red"], ["alarm"])
 
 
 def test_a_unit_out_of_service_blinks_reminds_and_refuses() -> None:

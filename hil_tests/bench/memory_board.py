@@ -16,6 +16,7 @@ import nacl.signing
 from agent import ed25519 as pure_ed25519
 from agent import signals
 from agent.drivers.ssd1306 import Ssd1306
+from agent.face import OutOfOrder
 from agent.screen import Screen
 from agent.unit import OutOfService, Unit
 
@@ -95,6 +96,7 @@ class MemoryBoard:
         self._from_scanner = b""
         self.from_gateway = b""
         self.unit: Unit | None = None
+        self.out_of_order: OutOfOrder | None = None  # in its place, when it cannot work
 
     # --- what a person does ------------------------------------------------------------------------------------------
 
@@ -108,7 +110,7 @@ class MemoryBoard:
             self.unit.boot()
         except OutOfService as stopped:
             self.unit = None
-            self.show(stopped.lines)
+            self.out_of_order = OutOfOrder(self, stopped.lines)  # type: ignore[arg-type]
 
     def scan(self, code: bytes, aim: str = "]C0") -> None:
         """The scanner reads code; the unit does all that follows from it."""
@@ -122,10 +124,11 @@ class MemoryBoard:
 
     def run(self, duration_ms: int) -> None:
         """Let unit time pass."""
-        assert self.unit is not None
+        front = self.unit or self.out_of_order
+        assert front is not None
         until_ms = self._now_ms + duration_ms
         while self._now_ms < until_ms:
-            self.unit.turn()
+            front.turn()
 
     def skip(self, duration_ms: int) -> None:
         """Let time pass in which the unit gets no turn but one."""

@@ -161,7 +161,7 @@ def play(folder: Path) -> list[Scene]:
     g.keep("refused: rubbish")
     g.scan("CT/STEP/DONE", scene="refused: something not scanned")
     g.scan("CT/LUNCH", scene="refused: unknown command")
-    g.label(ON_THE_BENCH.buffer)
+    g.label(f"[01]{BUFFER}[17]270600[10]WB-0042", "accepted: expiry without day")
     g.scan("CT/STEP/DONE")
     g.scan("CT/STEP/START/load")
     g.label(ON_THE_BENCH.vector)
@@ -232,12 +232,16 @@ def play_out_of_service(folder: Path) -> list[Scene]:
     g = Gallery(folder)
     g.board.settings = {}
     g.board.power_on()
+    g.board.run(100)
     g.keep("not enrolled")
+    g.scan("CT/BADGE/A.Kowalska", scene="scan while not enrolled")
     g.board.settings = {"enrol": "ff"}
     g.board.power_on()
+    g.board.run(100)
     g.keep("out of service: configuration")
     g.board.settings = {"enrol": enrolment.letter("U-07", 1, bytes(32), DEFAULT_CHANNELS, 60).hex()}
     g.board.power_on()
+    g.board.run(100)
     g.keep("out of service: cloud key")
     return g.scenes
 
@@ -295,6 +299,9 @@ def test_light_and_buzzer_say_the_same_as_the_panel(scenes: dict[str, Scene]) ->
         ("no gateway yet: saved, and for how long", signals.OFF, ""),
         ("alarm", signals.AMBER, signals.ALARM),
         ("scan while full", signals.RED, signals.REFUSED),
+        ("not enrolled", signals.RED, signals.ALARM),
+        ("scan while not enrolled", signals.RED, signals.REFUSED),
+        ("out of service: configuration", signals.RED, signals.ALARM),
     ):
         assert (scenes[name].lamp, scenes[name].sound) == (lamp, sound), name
     assert scenes["80 % full"].lamp == signals.AMBER  # its sound came when the journal reached it
