@@ -5,6 +5,7 @@ own with its own database: the browser's event loop and Django's database code d
 """
 
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -236,6 +237,17 @@ def test_from_the_list_to_the_bytes_of_the_evidence(reader: Reader) -> None:
     assert "LV-31" in page.get_by_label("Bytes in hexadecimal").inner_text().replace("\n", "")
     page.get_by_role("link", name="Record 14 →").click()
     page.get_by_role("heading", name="Record 14").wait_for()
+    assert reader.complaints == []
+
+
+def test_the_card_is_printed_without_what_is_round_it(reader: Reader) -> None:
+    page = reader.open("/batches/B-2026-0101/")
+    page.get_by_role("link", name="technician’s card").click()
+    page.get_by_role("heading", name="Start a step").wait_for()
+    pages = re.findall(rb"/Type\s*/Page\b", page.pdf(prefer_css_page_size=True))
+    assert len(pages) == page.locator(".sheet").count()
+    page.emulate_media(media="print")
+    assert not page.get_by_text("Signed in as").is_visible()
     assert reader.complaints == []
 
 
