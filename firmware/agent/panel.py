@@ -13,7 +13,7 @@ and names, since they differ at their ends. The custody words are a ladder: save
 
 LINE_CHARS = 21
 LINES = 6
-STEP_CHARS = 10  # that the id of a step keeps beside a long batch, or in a prompt
+STEP_CHARS = 10  # that the id of a step keeps beside a long batch
 CUT = "~"
 REFUSED = "! "
 DAYS_MAX = 99

@@ -7,7 +7,7 @@ Spec: wire/SPEC.md section 5; requirements R19, R31, R60.
 
 from agent import alarms, events
 from agent.events import ACCEPTED, ALARM, BATCH_CLOSE, BATCH_OPEN, OPERATOR, OVERRIDE, SCAN, STEP
-from agent.panel import STEP_CHARS, short
+from agent.panel import short
 from agent.scans import SERIAL_MARK_BYTES, mark_of
 from agent.verdict import ACCEPT_ITEM, ORDER_LOST, Refusal
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from agent.orders import Order
 
+START_CHARS = 13  # of a step id, behind "> START "
 START, DONE, REPEAT, SKIP, ABORT = 1, 2, 3, 4, 5  # step actions
 BADGE_IN, BADGE_OUT = 1, 2
 EARLIER_SERIALS = 64  # of the batches before; with the batch's own, the state must fit its slot
@@ -168,11 +169,11 @@ class Procedure:
         if missing:
             return ["Scan this item:", self.item_name(missing[0])]
         if self.step:
-            return ["Scan STEP DONE", self.step_name(self.step)]
+            return [self.step_name(self.step), "scan STEP DONE"]
         coming = self.next_step()
         if not coming:
             return ["All steps settled:", "scan BATCH CLOSE"]
-        return ["Scan START " + short(coming, STEP_CHARS), self.step_name(coming)]
+        return [self.step_name(coming), "START " + short(coming, START_CHARS)]
 
     @property
     def plan(self) -> "Order":

@@ -37,7 +37,7 @@ def test_the_longest_names_can_be_told_apart_on_the_panel() -> None:
     assert shown(bench, "CT/BADGE/" + "o" * 30 + "17")[3:5] == ["Welcome", "oooooo~oooooooooooo17"]
     lines = shown(bench, "CT/BATCH/OPEN")
     assert (lines[0][-6:], lines[4][-6:]) == ("e-0017", "e-0017")
-    assert lines[1:3] == ["Scan START ash~lls-01", "> Wash~ cells, part 1"]
+    assert lines[1:3] == ["Wash a~ cells, part 1", "> START ash-~cells-01"]
     first, second = [step.step for step in bench.order.steps]
     lines = shown(bench, "CT/STEP/START/" + second)
     assert lines[3:5] == ["! WRONG STEP. Next:", "ash-an~e-the-cells-01"]
@@ -49,7 +49,7 @@ def test_the_longest_names_can_be_told_apart_on_the_panel() -> None:
     assert lines[3:5] == ["! WRONG ITEM. Need:", "Tubing~ cells, size B"]
     lines = shown(bench, kit("S1").replace(b"010010", b"010027"))
     assert lines[:5] == [
-        "B-2~e-0017 ash~lls-02", "Scan STEP DONE", "> Wash~ cells, part 2", "OK", "Tubing~ cells, size B",
+        "B-2~e-0017 ash~lls-02", "Wash a~ cells, part 2", "> scan STEP DONE", "OK", "Tubing~ cells, size B",
     ]  # fmt: skip
     bench.alarm("limit_incubator-temp-2", alarms.RAISED)
     assert shown(bench, "CT/NOTE/x")[1:3] == ["ALARM ~cubator-temp-2", "> scan ALARM ACK"]
@@ -60,8 +60,8 @@ def test_the_prompt_says_the_name_of_a_step_and_the_id_in_its_code() -> None:
     fields[7][0] = {1: "load", 2: "Load the cartridge", 3: []}
     bench = Bench(fields)
     shown(bench, "CT/BADGE/OP-1")
-    assert shown(bench, "CT/BATCH/OPEN")[1:3] == ["Scan START load", "> Load the cartridge"]
-    assert shown(bench, "CT/STEP/START/load")[1:3] == ["Scan STEP DONE", "> Load the cartridge"]
+    assert shown(bench, "CT/BATCH/OPEN")[1:3] == ["Load the cartridge", "> START load"]
+    assert shown(bench, "CT/STEP/START/load")[1:3] == ["Load the cartridge", "> scan STEP DONE"]
     assert shown(bench, "CT/STEP/START/load")[3:5] == ["! A step is open:", "scan STEP DONE first"]
 
 

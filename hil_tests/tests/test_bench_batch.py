@@ -127,7 +127,7 @@ def test_a_whole_batch(unit: UnixUnit, peer: Peer) -> None:
     open_batch(unit, peer)
     scan(unit, plain("CT/STEP/START/load"), "Step started", "Donor bag")
     scan(unit, plain("=A99991234567800"), "OK Donor bag", "> Cartridge")
-    scan(unit, cartridge("C0001"), "OK Cartridge", "Scan STEP DONE")
+    scan(unit, cartridge("C0001"), "OK Cartridge", "> scan STEP DONE")
     scan(unit, plain("CT/STEP/DONE"), "Step done")
     scan(unit, plain("CT/STEP/START/wash"), "Step started")
     scan(unit, label(BUFFER_GTIN, "1727123110WB-7"), "OK Wash buffer")
@@ -191,7 +191,7 @@ def test_two_people_override_what_the_unit_refused(unit: UnixUnit, peer: Peer) -
     scan(unit, plain("CT/BADGE/OP-2"), "Override recorded:", f"{BATCH} wash")
     scan(unit, label(BUFFER_GTIN, "1725123110WB-7"), "! EXPIRED 2025-12-31:")
     scan(unit, plain("CT/OVERRIDE/stability extended"), "Second badge:")
-    scan(unit, plain("CT/BADGE/OP-2"), "Override recorded:", "Scan STEP DONE")
+    scan(unit, plain("CT/BADGE/OP-2"), "Override recorded:", "> scan STEP DONE")
     scan(unit, plain("CT/STEP/DONE"), "Step done")
     scan(unit, plain("CT/STEP/START/load"), "Step started")
     scan(unit, plain("=A99991234567900"), "! IDENTITY MISMATCH:", "STOP, call supervisor")
@@ -217,7 +217,7 @@ def test_a_power_cut_ends_an_override_that_was_only_begun(unit: UnixUnit, peer: 
     unit.power_cut()
     unit.power_on()
     unit.wait_panel("Restarted: resumed")
-    unit.wait_panel("Scan START load")
+    unit.wait_panel("> START load")
     scan(unit, plain("CT/BADGE/OP-2"), "Welcome OP-2")  # a badge is a badge again
     scan(unit, plain("CT/OVERRIDE/buffer first"), "! Nothing to override")
     assert not any(isinstance(record.body, wire.Override) for record in assert_contiguous(unit))
@@ -267,7 +267,7 @@ def test_the_state_of_a_batch_survives_a_power_cut(unit: UnixUnit, peer: Peer) -
     unit.power_on()
     unit.wait_panel("Restarted: resumed")
     unit.wait_panel(f"{BATCH} load")
-    unit.wait_panel("Scan STEP DONE")
+    unit.wait_panel("> scan STEP DONE")
     scan(unit, cartridge("C0001"), "! Already scanned:")
     scan(unit, plain("CT/STEP/DONE"), "Step done", "wash")
     steps = [record.body for record in assert_contiguous(unit) if isinstance(record.body, wire.Step)]
@@ -295,11 +295,11 @@ def test_an_alarm_stays_on_the_panel_across_a_power_cut_until_acknowledged(unit:
     unit.wait_panel("Restarted: resumed")
     unit.wait_panel("ALARM temperature")
     unit.wait_panel("> scan ALARM ACK")
-    scan(unit, plain("CT/ALARM/ACK"), "Alarm acknowledged", "Scan START load")
+    scan(unit, plain("CT/ALARM/ACK"), "Alarm acknowledged", "> START load")
     unit.power_cut()
     unit.power_on()
     unit.wait_panel("Restarted: resumed")
-    unit.wait_panel("Scan START load")
+    unit.wait_panel("> START load")
     alarms = [record for record in assert_contiguous(unit) if isinstance(record.body, wire.Alarm)]
     acknowledged = [
         record

@@ -77,7 +77,7 @@ def cut_in_the_middle_of_the_step(unit: BenchUnit) -> None:
 
 
 def afternoon(unit: BenchUnit) -> None:
-    scan(unit, cartridge("C0001"), "OK Cartridge", "Scan STEP DONE")
+    scan(unit, cartridge("C0001"), "OK Cartridge", "> scan STEP DONE")
     unit.pass_ms(DEBOUNCE_MS)
     scan(unit, cartridge("C0001"), "! ")
     scan(unit, plain("CT/STEP/DONE"), "Step done")
