@@ -10,7 +10,7 @@ from hil_tests.bench.unix_unit import UnixUnit
 from hil_tests.broker import Broker
 from hil_tests.carrier import spool_rows
 from hil_tests.checker import Ledger
-from hil_tests.programs import Program, wait_until
+from hil_tests.programs import Program, python, run, wait_until
 from hil_tests.signed import take_apart
 from hil_tests.site import Cloud, Gateway
 
@@ -227,3 +227,31 @@ def test_a_cloud_whose_writes_fail_loses_nothing(make_chain: Callable[..., Chain
     chain.cloud = Cloud(chain.folder / "cloud", chain.broker.port, env={})
     chain.cloud.ingest.start()
     chain.wait_archived()
+
+
+def test_a_unit_that_is_enrolled_late_loses_nothing(make_chain: Callable[..., Chain], tmp_path: Path) -> None:
+    """As a new unit comes to a site: it records and is refused until its genesis, out of the spool, is enrolled."""
+    chain = make_chain()
+    UnixUnit.provision(tmp_path / "new", unit="U-10", cloud_public_key=bytes.fromhex(chain.cloud_key))
+    with UnixUnit(tmp_path / "new", speed=SPEED) as unit:
+        kid = take_apart(unit.journal()[0]).kid
+        gateway = chain.gateway(ports=(unit.link_port,))
+        chain.cloud.ingest.start()
+        gateway.start()
+        unit.power_on()
+        wait_until(
+            lambda: any(row["kid"] == kid.hex() for row in chain.cloud.ask("quarantine", "list")),
+            what="the cloud to refuse the unit", timeout_s=LIMIT_S,
+        )  # fmt: skip
+        saved = unit.journal()
+        genesis = ["genesis", "--config", str(gateway.config), "U-10", "--output", str(tmp_path / "U-10.cbor")]
+        written = run(python("gateway", *genesis), {}, LIMIT_S)
+        enrol = written.stdout.splitlines()[-1]
+        assert enrol.startswith("cartrace cloud enrol"), written
+        chain.cloud.command(*enrol.split()[2:])
+
+        def archived() -> bool:
+            with Ledger(chain.cloud.database) as ledger:
+                return ledger.records_of(kid)[: len(saved)] == saved
+
+        wait_until(archived, what="everything from the first record on to be archived", timeout_s=LIMIT_S)
