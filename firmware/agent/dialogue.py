@@ -8,7 +8,7 @@ Spec: wire/SPEC.md section 5 (W28); requirements R17, R21, R31. Pure.
 from agent import commands, events, gs1, scans
 from agent.events import ACCEPTED, COMMENT, OVERRIDE, REFUSED, SCAN, STEP
 from agent.procedure import DONE, START
-from agent.verdict import ACCEPT_ITEM, SAME_BADGE, START_STEP, Answer, Refusal
+from agent.verdict import ACCEPT_ITEM, START_STEP, Answer, Refusal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ class Dialogue:
         assert refused is not None
         if badge == first:  # no scan record, or the override would no longer be of the last scan (W28)
             note = events.comment("override: %s cannot be the second person too" % badge)
-            return Answer(False, SAME_BADGE, [(COMMENT, note, first)])
+            return Answer(False, ["Same badge: ANOTHER", "person must scan"], [(COMMENT, note, first)])
         body = events.override(self._procedure.last_scan_seq, refused.action, refused.subject, self._reason, badge)
         records: "list[Event]" = [(OVERRIDE, body, first)]
         if refused.action != ACCEPT_ITEM:

@@ -62,7 +62,7 @@ class Face:
         self.resumed = False
 
     def answered(self, words: "list[str]", accepted: bool, relayed_next: int, stopped: bool) -> None:
-        """A scan was judged, and all that follows from it is saved."""
+        """A scan was judged, or waited for in vain, and all that follows from it is saved."""
         self._result, self._accepted, self.resumed = words, accepted, False
         self._beep(accepted, relayed_next, stopped)
 

@@ -18,7 +18,7 @@ from agent.procedure import Procedure
 from agent.scanner import DEBOUNCE_MS, SUFFIX, Scanner, setup_fault
 from agent.sensors import Sensors
 from agent.slots import Slots
-from agent.verdict import NO_CLOCK, NO_ORDER, ORDER_LOST, SAME_BADGE
+from agent.verdict import LAPSED, NO_CLOCK, NO_ORDER, ORDER_LOST
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -346,7 +346,7 @@ class Unit:
         """The second badge of an override did not come in time."""
         for kind, body, _operator in self._dialogue.expire(self._hal.uptime_ms()):
             self._try_append(kind, body)
-            self._face.over(SAME_BADGE)
+            self._face.answered(LAPSED, False, self._link.relayed_next, self._stopped)
 
     def _carry_out(self, kind: int, body: "dict[int, Any]", operator: str, flush: bool) -> None:
         if flush and kind in (events.BATCH_OPEN, events.STEP, events.BATCH_CLOSE, events.OVERRIDE):

@@ -8,11 +8,11 @@ names the thing for which the first asks. Ids and names may be longer: panel.py 
 ACCEPT_ITEM, START_STEP, FINISH_STEP = 1, 2, 3  # actions of an override (SPEC section 5, type 15)
 CARD = "use the printed card"  # the code is none that can be obeyed: somebody made it by hand, or for another batch
 GO_ON = "carry on as prompted"  # nothing is wrong but that this need not be done
+LAPSED = ["Override has ended:", "scan that code again"]  # nobody came with a second badge
 # Refusals that may come to an end without a scan: the panel drops them then.
 NO_ORDER = ["No order yet: wait", "or check the gateway"]
 ORDER_LOST = ["Order lost: abort", "or call supervisor"]
 NO_CLOCK = ["Clock not set:", "check gateway, rescan"]
-SAME_BADGE = ["Same badge: ANOTHER", "person must scan"]
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

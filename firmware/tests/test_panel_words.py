@@ -111,4 +111,4 @@ def test_the_texts_are_found_at_all() -> None:
     found = {text for _where, _longest, text in _texts()}
     assert len(found) > 80
     assert {"WRONG STEP. Next:", "Separator missing:", "take another one", "NOT ENROLLED", "JOURNAL FULL"} <= found
-    assert {"Clock not set:", "Not read whole:", "carry on as prompted", "person must scan"} <= found
+    assert {"Clock not set:", "Not read whole:", "carry on as prompted", "Override has ended:"} <= found
