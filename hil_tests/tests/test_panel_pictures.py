@@ -203,6 +203,8 @@ def play_expiry_without_clock(folder: Path) -> list[Scene]:
     g.board.peer = None
     g.board.power_on()
     g.label(ON_THE_BENCH.cartridge, "refused: clock not set")
+    g.connect()
+    g.keep("the gateway told the time")
     return g.scenes
 
 
@@ -288,6 +290,15 @@ def test_every_reason_for_a_refusal_is_among_the_scenes(scenes: dict[str, Scene]
     refused = [scene for scene in scenes.values() if scene.name.startswith(REFUSED)]
     assert {scene.reason for scene in refused} == REASONS
     assert all(scene.asked[3].startswith("!") for scene in refused)
+
+
+def test_a_refusal_that_holds_no_longer_leaves_the_panel(scenes: dict[str, Scene]) -> None:
+    for refused, over in (
+        ("refused: no order yet", "order here: relayed"),
+        ("refused: clock not set", "the gateway told the time"),
+    ):
+        assert scenes[refused].asked[3].startswith("!")
+        assert scenes[over].asked[3:5] == ["", ""], over
 
 
 def test_light_and_buzzer_say_the_same_as_the_panel(scenes: dict[str, Scene]) -> None:
