@@ -13,7 +13,7 @@ from decimal import Decimal
 
 from cloud.domain.recipe import Recipe, Step
 
-PER_SHEET = 10  # two columns of five fill a page of A4
+PER_SHEET = 8  # two columns of four: a page of A4, however long names and reasons are
 BADGE = re.compile(r"[A-Za-z0-9._-]{1,32}")
 NO_AMOUNTS = "No amount is printed for {items}: the recipe names none (usual), and the unit takes only printed ones."
 

@@ -58,7 +58,7 @@ def test_no_sheet_is_longer_than_a_page() -> None:
     many = "".join(f'[[step]]\nid = "s{number}"\nname = "S"\n' for number in range(24))
     sheets = card(HEAD + many)
     assert max(len(sheet.symbols) for sheet in sheets) == PER_SHEET
-    assert [len(sheet.symbols) for sheet in sheets if sheet.title == "Start a step"] == [10, 10, 5]
+    assert [len(sheet.symbols) for sheet in sheets if sheet.title == "Start a step"] == [8, 8, 8, 1]
 
 
 def test_what_a_scanner_would_change_is_not_printed() -> None:

@@ -35,6 +35,8 @@ DOTS_PER_PIXEL = 3  # 288 dpi: what an office printer and a hand scanner make of
 MM = 25.4 / 96  # of a pixel of the style sheet
 PAGE_MM = (190, 277)  # A4 without its margins
 SIDE_MM, APART_MM = 20, 20  # symbols as large as fingers in gloves, and as far apart as they are wide
+LONG_NAME = "Wash the filtered cells and seal the bag"  # 40 characters
+LONG_REASON = "The supervisor has decided so after the deviation was assessed!!"  # 64
 Box = tuple[float, float, float, float]
 
 
@@ -78,7 +80,9 @@ def paper() -> Iterator[Page]:
             device_scale_factor=DOTS_PER_PIXEL,
             color_scheme="dark",  # must not reach the paper
         )
-        yield context.new_page()
+        sheet = context.new_page()
+        sheet.emulate_media(media="print")
+        yield sheet
         browser.close()
 
 
@@ -88,7 +92,6 @@ def printed(paper: Page, tmp_path_factory: pytest.TempPathFactory) -> Printed:
     _cloud(folder, "migrate")
     _cloud(folder, "recipe", "add", str(DEMO))
     said = json.loads(_cloud(folder, "recipe", "card", "car-t-demo", "--output", str(folder / "card.html"), "--json"))
-    paper.emulate_media(media="print")
     paper.goto((folder / "card.html").as_uri())
     picture = _picture(paper)
     sheets = paper.locator(".sheet").all()
@@ -247,6 +250,19 @@ def test_a_unit_refuses_what_the_card_of_another_recipe_says(recipe: Recipe, pri
         "OVERRIDE/x",
     ):
         assert not day.unit.scan(b"]d1CT/" + code.encode()), code
+
+
+def test_the_longest_names_fit_the_page(paper: Page, tmp_path: Path) -> None:
+    steps = [f'[[step]]\nid = "step-with-the-longest-name-id-{n:02}"\nname = "{LONG_NAME}"\n' for n in range(8)]
+    head = f'[recipe]\nid = "long"\nversion = 1\nname = "Long"\n[card]\nreasons = ["{LONG_REASON}"]\n'
+    (tmp_path / "long.toml").write_text(head + "".join(steps))
+    _cloud(tmp_path, "migrate")
+    _cloud(tmp_path, "recipe", "add", str(tmp_path / "long.toml"))
+    _cloud(tmp_path, "recipe", "card", "long", "--output", str(tmp_path / "card.html"))
+    paper.goto((tmp_path / "card.html").as_uri())
+    heights_mm = [(_box(sheet)[3] - _box(sheet)[1]) * MM for sheet in paper.locator(".sheet").all()]
+    assert len(heights_mm) == 7
+    assert max(heights_mm) <= PAGE_MM[1]
 
 
 def test_badges_read_back(paper: Page, tmp_path: Path) -> None:
