@@ -1,7 +1,7 @@
 """The emulated chip without firmware: what is soldered to it behaves as the data sheets say.
 
 The tests named `..._still_needs_it` hold for the bare emulator. When one of them fails, rp2040py has been mended, and
-what the bench puts right there can go.
+what the bench puts right there can go. The quick divider is for speed alone: only its answers are tested.
 """
 
 from __future__ import annotations
@@ -11,13 +11,14 @@ import random
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from hil_tests.bench.board_image import FLASH_BYTES
 from hil_tests.bench.emulator import RP2040, ConsoleLogger, LogLevel, pl011, sio
 from hil_tests.bench.nor import Cut, PowerLost
-from hil_tests.bench.rp2040_chip import BUZZER_SLICE, ERASE_NS, FLASH_START, Chip, QuickSio
+from hil_tests.bench.rp2040_chip import BUZZER_SLICE, ERASE_NS, FLASH_START, IC_ENABLE, Chip, QuickSio
 from hil_tests.bench.rp2040_uart import RX_TIMEOUT_INTR, UARTIFLS
 
 ENDLESS_LOOP = bytes.fromhex("fee7")  # b .
@@ -33,6 +34,7 @@ chip.run_ms(20)
 print(list(chip.mcu.core.registers), chip.now_ms)
 """
 RANDOM_BIT_REGISTER = 0x4006_001C
+IC_TAR, IC_DATA_CMD, IC_STOP = 0x04, 0x10, 1 << 9
 UART_ON = pl011.UARTEN | pl011.RXE | pl011.TXE
 
 
@@ -67,6 +69,57 @@ def test_the_transmit_interrupt_still_needs_it() -> None:
     switch_on(mended)
     mended.write_uint32(pl011.UARTIMSC, pl011.UARTTXINTR)
     assert not mended.read_uint32(pl011.UARTIMIS)
+
+
+def test_the_peripheral_clock_still_needs_it() -> None:
+    rates = []
+    for mcu in (bare(), chip().mcu):
+        switch_on(mcu.uart[0])
+        rates.append(mcu.uart[0].baud_rate)
+    assert rates == [pytest.approx(300_000, rel=0.01), pytest.approx(115_200, rel=0.01)]
+
+
+def test_the_time_of_a_serial_byte_still_needs_it() -> None:
+    left: list[list[int]] = [[], []]
+    for heard, mcu in zip(left, (bare(), chip().mcu), strict=True):
+        switch_on(mcu.uart[0])
+        mcu.uart[0].on_byte = heard.append
+        mcu.uart[0].write_uint32(pl011.UARTDR, 65)
+    assert left == [[65], []], "the bare one sends a byte in no time"
+
+
+def test_the_time_of_a_flash_operation_still_needs_it() -> None:
+    for command in (b"\x02\x0c\x00\x00" + bytes(8), b"\x20\x0c\x00\x00"):
+        plain, mended = bare(), chip().mcu
+        for mcu in (plain, mended):
+            flash_command(mcu.ssi, command)
+        assert plain.clock.nanos == 0 < mended.clock.nanos
+
+
+def connect_i2c(mcu: RP2040, *, answers: bool) -> None:
+    """The first byte of a transfer to 0x48, where somebody answers, or never lets go of the bus."""
+    bus = mcu.i2c[0]
+    if not answers:
+        bus.on_connect = lambda _address, _mode: None
+    for register, value in ((IC_TAR, 0x48), (IC_ENABLE, 1), (IC_DATA_CMD, IC_STOP)):
+        bus.write_uint32(register, value)
+
+
+def test_the_time_of_an_i2c_byte_still_needs_it() -> None:
+    plain, mended = bare(), chip().mcu
+    for mcu in (plain, mended):
+        connect_i2c(mcu, answers=True)
+    assert plain.clock.nanos == 0 < mended.clock.nanos
+
+
+def test_switching_i2c_off_still_needs_it() -> None:
+    plain, mended = bare(), chip().mcu
+    for mcu in (plain, mended):
+        connect_i2c(mcu, answers=False)
+        assert mcu.i2c[0]._busy
+        mcu.i2c[0].write_uint32(IC_ENABLE, 0)
+    assert plain.i2c[0]._busy, "the bare one waits for ever for a transfer that never ends"
+    assert not mended.i2c[0]._busy
 
 
 def test_the_unique_number_still_needs_it() -> None:
@@ -166,7 +219,10 @@ def test_an_unplugged_cable_carries_nothing() -> None:
 
 
 def send_flash_command(board: Chip, content: bytes) -> None:
-    ssi = board.mcu.ssi
+    flash_command(board.mcu.ssi, content)
+
+
+def flash_command(ssi: Any, content: bytes) -> None:
     for command in (b"\x06", content):
         ssi._tx_buffer = bytearray()
         for byte in command:
