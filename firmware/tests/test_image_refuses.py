@@ -4,6 +4,8 @@ from pathlib import Path
 
 import nacl.signing
 import pytest
+from elftools.elf.elffile import ELFFile
+from elftools.elf.sections import SymbolTableSection
 from littlefs import LittleFS
 
 from hil_tests.bench import board_image as flash_map
@@ -103,10 +105,11 @@ def test_it_signs_by_the_c_module(image: bytes, tmp_path: Path) -> None:
 def test_no_byte_on_a_serial_line_gives_a_prompt_or_stops_it(image: bytes, tmp_path: Path) -> None:
     frame = encode_frame(Who())
     with unit_of(image, tmp_path) as unit:
-        heard = bytearray()
+        heard, to_scanner = bytearray(), bytearray()
         unit.power_on()
         assert unit.chip is not None
         unit.chip.link.heard = heard.extend
+        unit.chip.scanner.heard = to_scanner.extend
         unit.wait_panel("BADGE")
         for line in (unit.chip.link, unit.chip.scanner):
             line.send(bytes(range(256)) + 4 * CTRL_C + 4 * CTRL_D + b"\r\n\x00")
@@ -124,7 +127,26 @@ def test_no_byte_on_a_serial_line_gives_a_prompt_or_stops_it(image: bytes, tmp_p
         assert reader.noise == 0  # nothing but whole frames was ever said on the link
         for prompt in PROMPTS:
             assert prompt not in heard
+        assert not to_scanner, "the unit has nothing to say to a scanner"
         assert unit.misuse is None
+
+
+def linked(image: Path) -> set[str]:
+    """Names of everything that is linked into the image."""
+    with image.with_suffix(".elf").open("rb") as file:
+        symbols = ELFFile(file).get_section_by_name(".symtab")
+        assert isinstance(symbols, SymbolTableSection)
+        return {symbol.name for symbol in symbols.iter_symbols()}
+
+
+def test_no_compiler_and_no_usb_are_linked_into_it() -> None:
+    path = flash_map.image_path()
+    if path is None:
+        pytest.skip("NO IMAGE OF THESE SOURCES: run `make image`; what is linked into it was not looked at")
+    names = linked(path)
+    assert "mp_execute_bytecode" in names
+    assert not {"mp_parse", "mp_compile", "mp_lexer_new"} & names, "it could run source text"
+    assert not [name for name in names if name.startswith(("tud_", "tusb_", "dcd_", "mp_usbd_"))], "it has a USB port"
 
 
 def test_nothing_on_the_file_system_is_run(image: bytes, tmp_path: Path) -> None:
