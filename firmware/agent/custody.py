@@ -49,7 +49,10 @@ class Custody:
         self._checkpoint_next = 0  # first seq that the checkpoint does not contain
         self._checked_next = 0
         self._check_thru = 0  # what this boot found in the journal is read back once
-        self._oldest_saved_ms = 0
+        self._boot_next = 0  # the first record of this boot
+        self._aged = -1  # the record that the next two tell of
+        self._saved_uptime_ms: "int | None" = None  # when it was saved; None: before this boot, or nobody knows
+        self._saved_time_ms: "int | None" = None
         self._lost: "list[list[int]]" = []  # [first, next] found unreadable, and no record says so yet
         self._recorded: "list[list[int]]" = []  # the same, once a loss record says so
         self.archived_next = 0
@@ -92,7 +95,8 @@ class Custody:
             self.archived_next, self.given_up_next, self._recorded = saved[5], saved[6], saved[7]
             journal.rejoin(saved[2], saved[3])
             journal.trim(self.oldest)
-        self._checked_next, self._check_thru = self.oldest, journal.next_seq
+        self._checked_next = self.oldest
+        self._check_thru = self._boot_next = journal.next_seq
         if saved is None:
             return None, 0, journal.first_seq
         return saved[8], saved[4], saved[2]
@@ -160,7 +164,7 @@ class Custody:
 
     # --- receipts ---------------------------------------------------------------------------------------------------
 
-    def take_receipt(self, raw: bytes, boot: int) -> None:
+    def take_receipt(self, raw: bytes) -> None:
         """Believe a receipt only for our own stream, signed by the cloud, with the digest of our own record (W41)."""
         if raw == self._receipt_seen:
             return
@@ -177,22 +181,35 @@ class Custody:
             self.refused_receipts += 1
             return
         self.archived_next = seq + 1
-        self._oldest_saved_ms = self._saved_at_ms(self.oldest, boot)
+
+    # --- age of the oldest waiting record ---------------------------------------------------------------------------
 
     def saved(self, seq: int, uptime_ms: int) -> None:
         """The record seq was journaled."""
         if seq == self.oldest:
-            self._oldest_saved_ms = uptime_ms
+            self._aged, self._saved_uptime_ms = seq, uptime_ms
 
-    def oldest_age_ms(self, uptime_ms: int) -> int:
-        """How long the oldest waiting record has been waiting; from this boot on, when it is older."""
-        return uptime_ms - self._oldest_saved_ms
+    def oldest_waits(self, uptime_ms: int, now: "tuple[int, int] | None") -> "tuple[int, bool]":
+        """How many ms the oldest waiting record has waited, and whether it is only known to be more.
 
-    def _saved_at_ms(self, seq: int, boot: int) -> int:
-        """Uptime at which the record seq was saved; 0 when that was before this boot."""
-        record = self._journal.read(seq)
-        event = event_of(record) if record is not None else None
-        return event[4] if event is not None and event[3] == boot else 0
+        now: the clock's (time, uncertainty), None while it is not set. A record of an earlier boot tells its own time.
+        """
+        if self._aged != self.oldest:
+            self._look_at_oldest()
+        if self._saved_uptime_ms is not None:
+            return uptime_ms - self._saved_uptime_ms, False
+        if now is None or self._saved_time_ms is None:
+            return uptime_ms, True
+        return max(uptime_ms, now[0] - self._saved_time_ms), False
+
+    def _look_at_oldest(self) -> None:
+        self._aged = self.oldest
+        self._saved_uptime_ms = self._saved_time_ms = None
+        record = self._journal.read(self._aged)
+        if record is not None:
+            event = event_of(record)
+            self._saved_uptime_ms = event[4] if self._aged >= self._boot_next else None
+            self._saved_time_ms = event.get(5)
 
     # --- losses -----------------------------------------------------------------------------------------------------
 

@@ -10,6 +10,7 @@ from agent.signals import OFF, TURN_MS, Signals
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from agent.clock import Clock
     from agent.custody import Custody
     from agent.dialogue import Dialogue
     from agent.hal.unix import Hal
@@ -47,9 +48,16 @@ class Face:
     """One unit's front. resumed: this boot continued an earlier one, and nothing has been scanned since."""
 
     def __init__(
-        self, hal: "Hal", procedure: "Procedure", dialogue: "Dialogue", journal: "Journal", custody: "Custody"
+        self,
+        hal: "Hal",
+        clock: "Clock",
+        procedure: "Procedure",
+        dialogue: "Dialogue",
+        journal: "Journal",
+        custody: "Custody",
     ) -> None:
         self._hal = hal
+        self._clock = clock
         self._procedure = procedure
         self._dialogue = dialogue
         self._journal = journal
@@ -107,8 +115,9 @@ class Face:
     def _custody_line(self, relayed_next: int) -> str:
         journal, custody = self._journal, self._custody
         full_percent = journal.used_bytes * 100 // journal.size_bytes if custody.nearly_full else 0
-        age_ms = custody.oldest_age_ms(self._hal.uptime_ms())
-        return panel.custody(journal.next_seq, relayed_next, custody.oldest, age_ms, full_percent)
+        uptime_ms = self._hal.uptime_ms()
+        age_ms, at_least = custody.oldest_waits(uptime_ms, self._clock.now(uptime_ms))
+        return panel.custody(journal.next_seq, relayed_next, custody.oldest, age_ms, full_percent, at_least)
 
 
 class OutOfOrder:

@@ -9,7 +9,7 @@ import hashlib
 
 from agent import alarms, cbor, cose, events, frames, orders, panel
 from agent.clock import Clock
-from agent.custody import Custody, event_of
+from agent.custody import Custody, replayed
 from agent.dialogue import OVERRIDE_MS, Dialogue
 from agent.face import PANEL_REAL_MS, Face
 from agent.journal import RESERVED_PAGES, Journal, JournalFull
@@ -68,7 +68,7 @@ class Unit:
         self._dialogue = Dialogue(self._procedure, self._setting("override_ms", OVERRIDE_MS))
         self._clock = Clock(self._setting("link_delay_ms", LINK_DELAY_MS))
         self._scanner = self._scanner_of(config.get(CONFIG_SCANNER, {}))
-        self._face = Face(hal, self._procedure, self._dialogue, self._journal, self._custody)
+        self._face = Face(hal, self._clock, self._procedure, self._dialogue, self._journal, self._custody)
         self._assembler = orders.Assembler()
         self._limits = alarms.Limits([], [], [])
         self._boot = 0
@@ -170,7 +170,7 @@ class Unit:
 
     def _event(self, seq: int) -> "dict[int, Any] | None":
         record = self._journal.read(seq)
-        return event_of(record) if record is not None else None
+        return replayed(record) if record is not None else None
 
     def _load_order(self) -> None:
         raw = self._slots.load("order")
@@ -233,7 +233,7 @@ class Unit:
                 self._face.over(NO_CLOCK)
             self._record_clock()
         elif kind == frames.RECEIPT:
-            self._custody.take_receipt(message[1], self._boot)
+            self._custody.take_receipt(message[1])
             if self._custody.must_free():
                 self._checkpoint()
         elif kind == frames.ORDER:

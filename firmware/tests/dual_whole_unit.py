@@ -4,7 +4,10 @@ Runs on CPython and MicroPython. The unit itself counts from zero at each boot; 
 two at which counters of other makes wrap, so that 50 days need not pass.
 """
 
-from agent import cbor, ed25519, events, frames, panel
+import hashlib
+
+from agent import cbor, cose, ed25519, events, frames, panel
+from agent.clock import Clock
 from agent.dialogue import Dialogue
 from agent.face import ONE_SCAN_MS, Face, OutOfOrder
 from agent.procedure import Procedure
@@ -19,6 +22,8 @@ if TYPE_CHECKING:
 NOW_MS = 1795000000000  # 2026-11-18
 CHANNELS: "list[Any]" = [{1: "temp", 2: "Cel", 3: -2, 4: 0, 5: 8000}]
 BEFORE_MS = 3000
+HOUR_MS = 3600 * 1000
+CLOUD = cose.SeedSigner(ed25519, bytes(32))
 EDGES_MS = (1 << 30, 1 << 31, 1 << 32)  # MicroPython's ticks and small integers; signed and unsigned 32 bits
 
 
@@ -88,7 +93,7 @@ class Board:
 
 
 def enrolled(uptime_ms: int) -> Board:
-    letter = {1: "U-01", 2: 1, 3: ed25519.public_key(bytes(32)), 4: CHANNELS, 5: bytes(32), 6: 0}
+    letter = {1: "U-01", 2: 1, 3: CLOUD.public_key, 4: CHANNELS, 5: bytes(32), 6: 0}
     return Board(uptime_ms, cbor.encode(letter))
 
 
@@ -132,6 +137,35 @@ def test_an_uptime_goes_on_over_the_edges_of_counters() -> None:
         assert samples[0][2] < edge_ms < samples[0][2] + samples[0][3] * samples[0][4]  # no moment is missing
 
 
+def receipt(unit: Unit, seq: int) -> bytes:
+    """A frame with the cloud's receipt for every record up to seq."""
+    kid = cose.kid_of(events_of(unit)[0][10][3])
+    fields = {1: kid, 2: seq, 3: hashlib.sha256(unit.read(seq) or b"").digest(), 4: NOW_MS}
+    return frames.encode([frames.RECEIPT, cose.sign1(CLOUD, cose.RECEIPT, cbor.encode(fields))])
+
+
+def test_the_age_of_the_oldest_record_survives_a_restart() -> None:
+    board = enrolled(0)
+    unit = Unit(board)  # type: ignore[arg-type]
+    unit.boot()
+    board.heard = frames.encode([frames.TIME, NOW_MS, 10])
+    run(unit, board, 1000)
+    board.heard = archived = receipt(unit, unit.next_seq - 1)
+    run(unit, board, 2000)
+    assert board.lines[5] == "archived all"
+    scan(unit, board, "CT/BADGE/OP-1")
+    run(unit, board, 130 * 1000)
+    assert board.lines[5].endswith("wait 2m")
+    board.now_ms = 0
+    unit = Unit(board)  # type: ignore[arg-type]
+    unit.boot()
+    run(unit, board, 9500)
+    assert board.lines[5].endswith("wait >9s"), board.lines  # no clock: that much is sure
+    board.heard = archived + frames.encode([frames.TIME, NOW_MS + 4 * HOUR_MS, 10])
+    run(unit, board, 10500)
+    assert board.lines[5].endswith("wait 3h"), board.lines  # 4 h less the 2 s that it was saved after the first word
+
+
 class NothingLeft:
     """A journal and its custody when every block is worn or unreadable."""
 
@@ -139,13 +173,13 @@ class NothingLeft:
     used_bytes = size_bytes = 8 * 4096
     nearly_full = True
 
-    def oldest_age_ms(self, uptime_ms: int) -> int:
-        return uptime_ms
+    def oldest_waits(self, uptime_ms: int, now: "tuple[int, int] | None") -> "tuple[int, bool]":
+        return uptime_ms, True
 
 
 def test_a_journal_that_holds_nothing_and_takes_nothing_is_not_called_archived() -> None:
     board, nothing, procedure = Board(), NothingLeft(), Procedure()
-    face = Face(board, procedure, Dialogue(procedure), nothing, nothing)  # type: ignore[arg-type]
+    face = Face(board, Clock(0), procedure, Dialogue(procedure), nothing, nothing)  # type: ignore[arg-type]
     face.turn(0, stopped=True)
     assert board.lines[0] == "JOURNAL DAMAGED"
     assert not [line for line in board.lines if "archived" in line]
