@@ -410,12 +410,17 @@ class Unit:
             return
         if procedure.batch and digest != procedure.order_digest:
             return
+        least = procedure.order.number + 1 if procedure.order is not None and not procedure.batch else 0
+        procedure.order = None  # two orders at once might not fit the heap; flash has the one in force
         try:
             order = orders.open_order(raw, self._cloud_key, self._signer.kid)
         except orders.OrderRefused:
             self._refused_orders += 1
+            self._load_order()
             return
-        if not procedure.batch and procedure.order is not None and order.number <= procedure.order.number:
+        if order.number < least:
+            del order
+            self._load_order()
             return
         self._slots.store("order", raw)
         procedure.order = order
