@@ -301,6 +301,11 @@ def test_a_refusal_that_holds_no_longer_leaves_the_panel(scenes: dict[str, Scene
         assert scenes[over].asked[3:5] == ["", ""], over
 
 
+def test_what_waited_before_a_restart_is_no_younger_for_it(scenes: dict[str, Scene]) -> None:
+    assert scenes["gateway away for three hours"].asked[5].endswith(" 3h")
+    assert " >" in scenes["restarted in the middle of a step"].asked[5]  # longer than that; the clock is not set
+
+
 def test_light_and_buzzer_say_the_same_as_the_panel(scenes: dict[str, Scene]) -> None:
     for name, scene in scenes.items():
         if name.startswith(REFUSED):
