@@ -13,8 +13,9 @@ The page format is written down in firmware/README.md. How a power cut is surviv
 One flipped bit in a page is put right when the page is read (pages.py).
 
 Bound of recover() on B blocks, in reads of a page: 2 B + 92 when nothing is damaged (732 for 320 blocks; 412 when the
-ring is full), 37 B + 50 whatever the flash holds (11,890), and at most 128 pages put right. What each block holds is
-looked up only when somebody asks for it: nine blocks of 320 for any record.
+ring is full), 37 B + 50 whatever the flash holds (11,890), and at most 2 B + 512 pages put right (1,152). What each
+block holds is looked up only when somebody asks for it: nine blocks of 320 for any record, when nothing is damaged.
+Whatever takes long calls `still_alive` in between: a page put right takes some ms, and a watchdog has no patience.
 """
 
 import hashlib
@@ -26,6 +27,7 @@ from agent.pages import BLANK, CONTINUED, FOLLOWING_BITS, KIND_BITS, LAPS, PAGE_
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Protocol
 
     class Flash(Protocol):
@@ -46,7 +48,8 @@ START = b"\xd2\x84\x4d\xa2\x01\x32\x04\x48"  # of every record (SPEC W10): not s
 SEQ_BYTES = 32  # of what follows, within which the seq stands
 BLOCKS_MIN = 4  # one being written, one erased ahead, and something to keep
 RESERVED_PAGES = 8  # kept from ordinary records: room to boot, and to say in a signed record what is given up
-CORRECTIONS = 64  # pages that each half of a recovery tries to put right; one costs some ms
+SURVEY_CORRECTIONS = 2  # pages of each block that the survey tries to put right: one of them tells the lap
+CORRECTIONS = 512  # pages that the search for the last record tries to put right; one costs some ms
 BLANKS_AT_END = 2  # a boot leaves one page out, never two: behind so many nothing of the block is used
 NONE = -1
 UNKNOWN = -2
@@ -65,10 +68,11 @@ class Journal:
     Pages and blocks are numbered for ever; number modulo the ring's size is the place in flash.
     """
 
-    def __init__(self, flash: "Flash") -> None:
+    def __init__(self, flash: "Flash", still_alive: "Callable[[], None]" = lambda: None) -> None:
         assert (flash.page, flash.block, flash.size % BLOCK_BYTES) == (PAGE_BYTES, BLOCK_BYTES, 0)
         assert flash.size >= BLOCKS_MIN * BLOCK_BYTES
         self._flash = flash
+        self._still_alive = still_alive
         self._blocks = flash.size // BLOCK_BYTES
         self._firsts = [NONE] * self._blocks  # by place: seq of the first record that starts in the block; see _first()
         self._next = 0  # page to program next
@@ -107,7 +111,6 @@ class Journal:
 
     def recover(self) -> None:
         """Learn from flash what was saved. Writes nothing; may be repeated, and gives the same answer."""
-        self._corrections_left = CORRECTIONS
         newest = self._survey()
         self._erased_thru = (newest + 1) * BLOCK_PAGES
         self._next = self._end_of(newest)
@@ -220,6 +223,7 @@ class Journal:
         page = pages.parse(raw)
         if page is None and self._corrections_left and pages.may_be_put_right(raw):
             self._corrections_left -= 1
+            self._still_alive()
             page = pages.parse(pages.put_right(raw))
         return page
 
@@ -299,6 +303,8 @@ class Journal:
 
     def _lap_of_block(self, place: int) -> int:
         """The lap that the first page of the block tells, or the next one when that is damaged; NONE when none does."""
+        self._corrections_left = SURVEY_CORRECTIONS  # for each block: the newest must be found behind damaged ones
+        self._still_alive()
         blank = 0
         for number in range(place * BLOCK_PAGES, (place + 1) * BLOCK_PAGES):
             raw = self._flash.read(number * PAGE_BYTES, PAGE_BYTES)
@@ -328,6 +334,7 @@ class Journal:
         self.next_seq, self.head = 0, FIRST_PREV
         whole_thru = self._oldest * BLOCK_PAGES
         for block in range(newest, self._oldest - 1, -1):
+            self._still_alive()
             last, whole_thru = self._last_record(block, whole_thru)
             if last:
                 self.next_seq = events.seq_of(last) + 1

@@ -20,9 +20,14 @@ KIND_BITS, FOLLOWING_BITS = 0xF0, 0x07
 FIXED_BITS, FIXED = 0xE8, 0xA0  # what all kinds share; 0xFF and 0x00 are two bits away from it
 BLANK = b"\xff" * PAGE_BYTES
 
-STRIDE_BYTES = 16
 POLYNOMIAL = 0xEDB88320  # CRC-32 (IEEE 802.3), low bit first
 ALL_ONES = 0xFFFFFFFF
+STRIDE_BYTES = 16
+STRIDE = bytes(STRIDE_BYTES)
+# The CRC register that began as 1, so many steps behind the end of a page.
+MEETING = {
+    binascii.crc32(bytes(CHECKED_BYTES + 1 + steps), 1 ^ ALL_ONES) ^ ALL_ONES: steps for steps in range(STRIDE_BYTES)
+}
 
 
 def make(lap: int, kind: int, payload: bytes) -> bytes:
@@ -53,26 +58,20 @@ def put_right(raw: bytes) -> bytes:
     """raw with the one bit flipped back that its CRC betrays; raw itself when no single bit explains it.
 
     A flipped bit leaves a syndrome that depends on its distance from the end alone: the CRC register that began as 1
-    and was stepped so far. It is stepped on until it meets one of 16 values further on: some 150 short CRCs, no table.
+    and was stepped so far. It is stepped on until it meets one of 16 values further on: some 140 short CRCs, no table.
     """
     syndrome = struct.unpack_from("<I", raw, 0)[0] ^ _crc(raw[4:])
     if syndrome & (syndrome - 1) == 0:  # the bit is in the CRC itself
         return struct.pack("<I", _crc(raw[4:])) + raw[4:]
-    meeting = [_step(1, CHECKED_BYTES + 1 + steps) for steps in range(STRIDE_BYTES)]
     for bit in range(8):
         stepped = syndrome
         for stride in range(0, CHECKED_BYTES + STRIDE_BYTES, STRIDE_BYTES):
-            if stepped in meeting:
-                at = PAGE_BYTES - (CHECKED_BYTES + 1 + meeting.index(stepped) - stride)
+            if stepped in MEETING:
+                at = PAGE_BYTES - (CHECKED_BYTES + 1 + MEETING[stepped] - stride)
                 return raw[:at] + bytes((raw[at] ^ 1 << bit,)) + raw[at + 1 :] if 4 <= at < PAGE_BYTES else raw
-            stepped = _step(stepped, STRIDE_BYTES)
+            stepped = binascii.crc32(STRIDE, stepped ^ ALL_ONES) ^ ALL_ONES
         syndrome = syndrome >> 1 ^ (POLYNOMIAL if syndrome & 1 else 0)
     return raw
-
-
-def _step(register: int, zero_bytes: int) -> int:
-    """The CRC register after that many zero bytes."""
-    return binascii.crc32(bytes(zero_bytes), register ^ ALL_ONES) ^ ALL_ONES
 
 
 def _crc(checked: bytes) -> int:

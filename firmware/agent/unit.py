@@ -56,7 +56,7 @@ class Unit:
     def __init__(self, hal: "Hal") -> None:
         self._hal = hal
         self._slots = Slots(hal.slots_flash)
-        self._journal = Journal(hal.journal_flash)
+        self._journal = Journal(hal.journal_flash, hal.feed_watchdog)
         config = self._enrolment()
         self._unit_id, self._epoch = config[1], config[2]
         self._cloud_key = cose.PublicKey(hal.ed25519, config[3])

@@ -5,7 +5,7 @@ import struct
 import zlib
 
 import pytest
-from agent.journal import BLOCK_PAGES, CORRECTIONS, Journal, pages_of
+from agent.journal import BLOCK_PAGES, CORRECTIONS, SURVEY_CORRECTIONS, Journal, pages_of
 from agent.pages import CONTINUED, RECORD, put_right
 from tests.dual_stores import fill, flipped, record
 from tests.nor_flash import ERASED, PAGE_BYTES, NorFlash
@@ -14,13 +14,17 @@ BLOCKS = 320
 PAGES = BLOCKS * BLOCK_PAGES
 UNDAMAGED_READS = 2 * BLOCKS + 92
 READS = 37 * BLOCKS + 50
+READS_UNFED = 92  # between two words to a watchdog
 
 
 def recovered(cells: list[bytes]) -> tuple[Journal, int]:
     """A journal on those pages, and how many it read to recover."""
     flash = NorFlash(BLOCKS, cells)
-    journal = Journal(flash)
+    fed: list[int] = []
+    journal = Journal(flash, lambda: fed.append(flash.reads))
     journal.recover()
+    waits = [after - before for before, after in zip([0, *fed], [*fed, flash.reads], strict=True)]
+    assert max(waits) <= READS_UNFED
     return journal, flash.reads
 
 
@@ -93,7 +97,20 @@ def test_no_flash_makes_a_recovery_read_more_than_its_bound(name: str, monkeypat
     monkeypatch.setattr("agent.pages.put_right", counted)
     _journal, reads = recovered(IMAGES[name])
     assert reads <= READS
-    assert len(tried) <= 2 * CORRECTIONS
+    assert len(tried) <= SURVEY_CORRECTIONS * BLOCKS + CORRECTIONS
+
+
+def test_a_flipped_bit_in_every_page_costs_no_record_and_no_seq() -> None:
+    """Nor does the ring then take its newest blocks for free ones."""
+    cells = ring(440)[: 200 * BLOCK_PAGES]
+    whole, _reads = recovered(cells + [ERASED] * (PAGES - len(cells)))
+    rotten = [flipped(page, 999) for page in cells]
+    journal, _reads = recovered(rotten + [ERASED] * (PAGES - len(cells)))
+    assert (journal.next_seq, journal.head) == (whole.next_seq, whole.head) == (200 * BLOCK_PAGES // 2, whole.head)
+    assert journal.used_bytes == whole.used_bytes
+    journal.erase_ahead()
+    for seq in range(0, journal.next_seq, 37):
+        assert journal.read(seq) == whole.read(seq) is not None
 
 
 def test_what_follows_damage_is_found() -> None:
