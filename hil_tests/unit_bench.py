@@ -3,10 +3,12 @@
 Nothing is measured from inside: times run from a byte at a UART to pixels on the display, memory is what the status
 frames say against what the image's symbols say. Only the two signers are timed by a prompt, that of the development
 image, which holds the same code. Emulated times are a lower bound for silicon (no cache ever misses); every number is
-the chip's own time, so a busy machine changes none of them.
+the chip's own time and every run makes the same scans, so a busy machine changes none of them.
 
 Rows {name, value, unit, baseline, ratio}; the baseline is the budget where there is one, and for records_per_s what
-115200 baud could carry.
+115200 baud could carry. A row that misses its budget is named on standard error, and the program ends with 1.
+heap_peak_kb is the most that was in use after a collection, of all moments at which a status frame was sent; garbage
+that waits for the next collection comes on top of it, and the collector makes room for that when it must.
 """
 
 from __future__ import annotations
@@ -17,8 +19,8 @@ import math
 import random
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from elftools.elf.elffile import ELFFile
@@ -34,8 +36,15 @@ from hil_tests.bench.rp2040_unit import ChipPeer, Rp2040Unit
 from hil_tests.tests.test_bench_batch import NOW_MS, cartridge, order, plain
 from tools import board_image
 
-SCAN_BUDGET_MS, BOOT_BUDGET_MS, HEAP_BUDGET_KB = 150, 1500, 160  # DESIGN section 8
-SCANS_MIN, SCANS_MAX = 120, 250
+LIMITS = {  # DESIGN section 8; more than that is a miss
+    "scan_to_saved_p99_ms": 150,
+    "heap_peak_kb": 160,
+    "boot_full_journal_ms": 1500,
+    "saturated_scans_lost": 0,
+}
+STEPS, ITEMS_OF_STEP = 5, 10
+SCANS = 3 * STEPS * ITEMS_OF_STEP
+SATURATED_SCAN_GAP_MS = 700
 GAP_MS = (50, 700)  # between two scans, so that they meet the sampling at every phase
 LOOK_MS = 1.0
 SATURATED_MS = 10_000
@@ -51,19 +60,32 @@ took.sort(); print(took[len(took) // 2])
 """
 
 
-def scan_to_saved_ms(unit: Rp2040Unit, seconds: float) -> list[float]:
-    """One figure per scan: from the code's last byte at the UART to the pixels that say what became of it."""
+def scan_to_saved_ms(unit: Rp2040Unit) -> list[float]:
+    """One figure per scan: from the code's last byte at the UART to the pixels that say what became of it.
+
+    A third each are notes, refused cartridges and accepted ones.
+    """
     dice = random.Random(150)
     took_ms: list[float] = []
-    ends_s = time.monotonic() + seconds
-    while len(took_ms) < SCANS_MAX and (len(took_ms) < SCANS_MIN or time.monotonic() < ends_s):
-        number = len(took_ms)
-        refused = number % 2 == 1
-        raw = cartridge(f"X{number:04d}", "251231") if refused else plain(f"CT/NOTE/bottle {number} warm")
-        wanted = "! EXPIRED" if refused else "Note recorded"
+    for number in range(SCANS):
+        if number % (3 * ITEMS_OF_STEP) == 0:
+            _next_step(unit, number // (3 * ITEMS_OF_STEP))
+        raw, wanted = (
+            (plain(f"CT/NOTE/bottle {number} warm"), "Note recorded"),
+            (cartridge(f"X{number:04d}", "251231"), "! EXPIRED"),
+            (cartridge(f"C{number:04d}"), "OK Cartridge"),
+        )[number % 3]
         took_ms.append(_one_scan_ms(unit, raw, wanted))
         unit.pass_ms(dice.randint(*GAP_MS))
     return took_ms
+
+
+def _next_step(unit: Rp2040Unit, number: int) -> None:
+    if number:
+        unit.scan(plain("CT/STEP/DONE"))
+        unit.wait_panel("Step done")
+    unit.scan(plain(f"CT/STEP/START/load{number}"))
+    unit.wait_panel("Step started")
 
 
 def _one_scan_ms(unit: Rp2040Unit, raw: bytes, wanted: str) -> float:
@@ -91,16 +113,22 @@ def heap_bytes(elf: Path) -> int:
     return places["__GcHeapEnd"] - places["__GcHeapStart"]
 
 
+def busy_order(kid: bytes) -> wire.Order:
+    """An order that asks for as many cartridges as are scanned."""
+    steps = tuple(
+        wire.OrderStep(f"load{number}", f"Load rack {number}", ("cartridge",) * ITEMS_OF_STEP)
+        for number in range(STEPS)
+    )
+    return replace(order(kid), steps=steps)
+
+
 def working(unit: Rp2040Unit) -> ChipPeer:
     """A batch is open, somebody is signed in, sensors sample."""
     unit.power_on()
     peer = unit.connect(wire.decode_record(unit.journal()[0]).kid, NOW_MS)
     peer.wait(lambda: bool(peer.hellos), "a hello")
-    peer.order(order(peer.kid))
-    for raw, words in (
-        (plain("CT/BADGE/OP-1"), "Welcome"), (plain("CT/BATCH/OPEN"), "Batch open"),
-        (plain("CT/STEP/START/load"), "Step started"), (plain("=A99991234567800"), "OK Donor"),
-    ):  # fmt: skip
+    peer.order(busy_order(peer.kid))
+    for raw, words in ((plain("CT/BADGE/OP-1"), "BATCH OPEN"), (plain("CT/BATCH/OPEN"), "Batch open")):
         unit.scan(raw)
         unit.wait_panel(words)
     return peer
@@ -131,17 +159,24 @@ def boot_ms(unit: Rp2040Unit) -> float:
     return unit.chip.now_ms
 
 
-def records_per_s(unit: Rp2040Unit) -> tuple[float, float]:
-    """Records that arrive per second while thousands wait and every one is acknowledged; and what the line allows."""
+def saturated(unit: Rp2040Unit) -> tuple[float, float, int]:
+    """While thousands of records wait, every one is acknowledged, and somebody scans: (records that arrive per second,
+    what the line allows, scans that are not in the journal afterwards)."""
     unit.plug_link()
     peer: GatewayEnd = unit.connect(wire.decode_record(unit.journal()[0]).kid, NOW_MS)
     peer.wait(lambda: peer.next_seq() >= 20, "the first records", 60)
     began_ms, first = unit.now_ms, peer.next_seq()
-    unit.pass_ms(SATURATED_MS)
+    notes = [f"busy line {number}" for number in range(SATURATED_MS // SATURATED_SCAN_GAP_MS)]
+    for note in notes:
+        unit.scan(plain(f"CT/NOTE/{note}"))
+        unit.pass_ms(SATURATED_SCAN_GAP_MS)
     seconds = (unit.now_ms - began_ms) / 1000
     sent = [peer.records[seq] for seq in range(first, peer.next_seq())]
     mean_bytes = sum(len(raw) for raw in sent) / len(sent) + FRAME_OVERHEAD_BYTES
-    return len(sent) / seconds, LINE_BYTES_PER_S / mean_bytes
+    unit.pass_ms(SATURATED_SCAN_GAP_MS)
+    bodies = [wire.decode_record(raw).body for raw in unit.journal()[-10 * len(notes) :]]
+    saved = {body.text for body in bodies if isinstance(body, wire.Comment)}
+    return len(sent) / seconds, LINE_BYTES_PER_S / mean_bytes, len(set(notes) - saved)
 
 
 def sign_ms(flash: bytes, module: str, rounds: int) -> float:
@@ -154,45 +189,56 @@ def sign_ms(flash: bytes, module: str, rounds: int) -> float:
 
 
 def row(name: str, value: float, unit: str, baseline: float | None = None) -> dict[str, object]:
-    ratio = None if baseline is None else round(value / baseline, 3)
+    baseline = LIMITS.get(name, baseline)
+    ratio = round(value / baseline, 3) if baseline else None
     return {
         "name": name, "value": round(value, 2), "unit": unit,
         "baseline": None if baseline is None else round(baseline, 2), "ratio": ratio,
     }  # fmt: skip
 
 
-def measure(image: Path, seconds: float, say: Callable[[str], None]) -> Iterator[dict[str, object]]:
+def missed(rows: list[dict[str, object]]) -> list[str]:
+    """One sentence for each row above its limit."""
+    return [
+        f"budget_missed: {row['name']} is {row['value']} {row['unit']}, and {LIMITS[name]} is the limit"
+        for row in rows
+        if (name := str(row["name"])) in LIMITS and float(str(row["value"])) > LIMITS[name]
+    ]
+
+
+def measure(image: Path, say: Callable[[str], None]) -> Iterator[dict[str, object]]:
     with tempfile.TemporaryDirectory() as folder:
         directory = Path(folder)
         Rp2040Unit.provision(directory, cloud_public_key=CLOUD_KEY, image=image.read_bytes())
         new = (directory / "flash.bin").read_bytes()
-        yield from _busy_day(directory, image, seconds, say)
+        yield from _busy_day(directory, image, say)
         (directory / "flash.bin").write_bytes(full_journal(new))
         say("a journal of 36 hours is written")
         with Rp2040Unit(directory) as unit:
             say(f"it holds {len(unit.journal())} records")
-            yield row("boot_full_journal_ms", boot_ms(unit), "ms", BOOT_BUDGET_MS)
-            rate, bound = records_per_s(unit)
+            yield row("boot_full_journal_ms", boot_ms(unit), "ms")
+            rate, bound, lost = saturated(unit)
             yield row("records_per_s", rate, "records/s", bound)
+            yield row("saturated_scans_lost", lost, "scans")
     development = blank_flash(board_image.build(board_image.DEVELOPMENT).read_bytes(), None)
     yield row("sign_native_ms", sign_ms(development, "ed25519_native", 21), "ms")
     yield row("sign_pure_ms", sign_ms(development, "agent.ed25519", 5), "ms")
 
 
-def _busy_day(directory: Path, image: Path, seconds: float, say: Callable[[str], None]) -> Iterator[dict[str, object]]:
+def _busy_day(directory: Path, image: Path, say: Callable[[str], None]) -> Iterator[dict[str, object]]:
     with Rp2040Unit(directory) as unit:
         peer = working(unit)
         unit.unplug_link()
-        took_ms = scan_to_saved_ms(unit, seconds)
+        took_ms = scan_to_saved_ms(unit)
         say(f"{len(took_ms)} scans: median {percentile(took_ms, 50):.0f} ms, worst {max(took_ms):.0f} ms")
-        yield row("scan_to_saved_p99_ms", percentile(took_ms, 99), "ms", SCAN_BUDGET_MS)
-        yield row("scan_to_saved_p50_ms", percentile(took_ms, 50), "ms", SCAN_BUDGET_MS)
+        yield row("scan_to_saved_p99_ms", percentile(took_ms, 99), "ms")
+        yield row("scan_to_saved_p50_ms", percentile(took_ms, 50), "ms")
         unit.plug_link()
         statuses = len(peer.statuses)
         peer.wait(lambda: len(peer.statuses) > statuses, "a status", 200)
         free = min(status.counters["heap_free"] for status in peer.statuses)
         say(f"heap free {free}")
-        yield row("heap_peak_kb", (heap_bytes(image.with_suffix(".elf")) - free) / 1024, "KiB", HEAP_BUDGET_KB)
+        yield row("heap_peak_kb", (heap_bytes(image.with_suffix(".elf")) - free) / 1024, "KiB")
         assert unit.chip is not None
         if unit.chip.resets:
             raise RuntimeError("the unit restarted while it was measured")
@@ -201,15 +247,16 @@ def _busy_day(directory: Path, image: Path, seconds: float, say: Callable[[str],
 def main() -> int:
     parser = argparse.ArgumentParser(prog="hil_tests.unit_bench", description="Figures of the unit on its image.")
     parser.add_argument("--json", action="store_true", help="only the rows, as JSON")
-    parser.add_argument("--seconds", type=float, default=300, help="how long scans are measured, on the wall")
     arguments = parser.parse_args()
     image = image_path()
     if image is None:
         print("no_image: there is no image of the firmware; make image builds it", file=sys.stderr)
         return 1
-    rows = list(measure(image, arguments.seconds, lambda words: print(words, file=sys.stderr, flush=True)))
+    rows = list(measure(image, lambda words: print(words, file=sys.stderr, flush=True)))
     print(json.dumps(rows) if arguments.json else "\n".join(f"{row['name']:24} {row['value']}" for row in rows))
-    return 0
+    misses = missed(rows)
+    print("\n".join(misses), file=sys.stderr, end="\n" if misses else "")
+    return 1 if misses else 0
 
 
 if __name__ == "__main__":

@@ -15,9 +15,12 @@ from hil_tests.bench.words import BenchUnit
 from hil_tests.conftest import Bench
 from hil_tests.tests.test_bench_batch import BATCH, BUFFER_GTIN, NOW_MS, cartridge, label, order, plain
 from wire import RecordType, ScanVerdict, StepAction
+from wire.samples import Mark
 
 DONOR = plain("=A99991234567800")
 DEBOUNCE_MS = 900
+NEAR = 20  # steps of the last digit: the generated waves and their noise, and what a sensor's own step rounds
+MEASURED_MIN = 2
 TORN_BYTES = 100  # of the page that was being programmed when the power went
 
 
@@ -54,6 +57,7 @@ def morning(unit: BenchUnit, peer: GatewayEnd) -> None:
     peer.order(order(peer.kid))
     scan(unit, plain("CT/BADGE/OP-1"), "Welcome OP-1")
     unit.wait_panel("Scan BATCH OPEN")
+    unit.unplug_link()  # the unit judges by the order that it has stored
     scan(unit, plain("CT/BATCH/OPEN"), "Batch open", BATCH)
     scan(unit, plain("CT/STEP/START/load"), "Step started", "> Donor bag")
     signalled(unit, "green", "ok")
@@ -89,28 +93,59 @@ def afternoon(unit: BenchUnit) -> None:
     scan(unit, plain("CT/BATCH/CLOSE"), "Batch closed")
 
 
+def plugged(unit: BenchUnit, kid: bytes) -> GatewayEnd:
+    """The cable is back, and so is a gateway that has heard nothing yet."""
+    unit.plug_link()
+    peer = unit.connect(kid, NOW_MS)
+    peer.wait(lambda: bool(peer.hellos), "a hello")
+    return peer
+
+
 def test_a_batch_with_a_power_cut_in_the_middle(bench: Bench, tmp_path: Path) -> None:
     genesis = bench.provision(tmp_path)
     unit = bench.unit(tmp_path)
     try:
         unit.power_on()
-        peer = unit.connect(wire.decode_record(genesis).kid, NOW_MS)
-        peer.wait(lambda: bool(peer.hellos), "a hello")
+        peer = plugged(unit, wire.decode_record(genesis).kid)
         morning(unit, peer)
         before = unit.journal()
         cut_in_the_middle_of_the_step(unit)
         assert unit.journal()[: len(before)] == before, "the cut lost or changed a saved record"
-        peer.wait(lambda: len(peer.hellos) > 1, "a hello after the cut")
+        peer = plugged(unit, peer.kid)  # a new boot learns the time from its gateway
         unit.wait_panel("relayed")
+        unit.unplug_link()
         afternoon(unit)
         records = judged(unit.journal())
+        peer = plugged(unit, peer.kid)
+        peer.archive_every = 1  # the hello made a clock record, and there may be samples
         peer.wait(lambda: peer.next_seq() >= len(records), "everything")
-        peer.receipt(peer.next_seq() - 1)
         unit.wait_panel("archived")
         assert (unit.console(), unit.misuse) == ("", None)
     finally:
         unit.close()
     check(records, peer)
+    measured(records, unit)
+
+
+def measured(records: list[wire.Record], unit: BenchUnit) -> None:
+    """Values are near what the bench let the sensors measure, no sensor is told broken, and the calibration is told."""
+    told = [record.body.channels for record in records if isinstance(record.body, wire.Channels)][-1]
+    specs = unit.sensors.channels
+    assert [(each.name, each.certificate, each.due_ms) for each in told] == [
+        (spec.name, spec.certificate, spec.due_ms) for spec in specs
+    ]
+    assert told[0].certificate == "CAL-T-0412"
+    begins = unit.sensors.read(0)  # a few minutes of generated curves: all stays near
+    boots = sum(record.type == RecordType.BOOT for record in records)  # a sensor's first conversion takes a moment
+    all_samples = [record.body for record in records if isinstance(record.body, wire.Samples)]
+    for channel, begin in enumerate(begins):
+        assert isinstance(begin, int)
+        samples = [sample for each in all_samples for sample in each.series[channel]]
+        values = [sample.value for sample in samples if sample.value is not None]
+        assert {sample.mark for sample in samples} <= {None, Mark.MISSING}
+        assert len(values) >= MEASURED_MIN, (channel, samples)
+        assert len(samples) - len(values) <= boots, (channel, samples)
+        assert all(abs(value - begin) <= NEAR for value in values), (begin, values)
 
 
 def check(records: list[wire.Record], peer: GatewayEnd) -> None:
