@@ -1,7 +1,8 @@
 """`python -m hil_tests.power_cuts [--json] [--quick]`: cut a unit's power at every byte, and say what became of it.
 
 Rows: how much was tried, how many promises broke (each must be 0), and the time. --quick tries every operation, torn at
-some bytes. --scenario NAME tries that one alone. The exit code is 1 when a promise broke; standard error says where.
+some bytes. --scenario NAME tries that one alone. The exit code is 1 when a promise broke, or when a full run tried too
+little; standard error says where.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from hil_tests.power_cuts.trials import run
 
 QUICK_STEP = 61  # torn bytes that --quick leaves out, and a prime, so that it meets every place of a page
 FAULTS_SHOWN = 20
+CUT_POINTS_MIN = 100_000  # of a full run; with fewer, a scenario has lost its work
 
 
 class Row(NamedTuple):
@@ -48,7 +50,11 @@ def main() -> int:
         print("\n".join(f"{row.name:16} {row.value:>10,} {row.unit}" for row in rows))
     for where, fault in tally.faults[:FAULTS_SHOWN]:
         print(f"{fault.promise}: {where}: {fault.what}", file=sys.stderr)
-    return 1 if tally.faults else 0
+    too_few = not chosen.quick and chosen.scenario is None and tally.cut_points < CUT_POINTS_MIN
+    if too_few:
+        print(f"only {tally.cut_points:,} cuts were tried, of at least {CUT_POINTS_MIN:,}: ", end="", file=sys.stderr)
+        print("look for the scenario whose work has become smaller", file=sys.stderr)
+    return 1 if tally.faults or too_few else 0
 
 
 def rows_of(tally: Tally, scenarios: int, seconds: float) -> list[Row]:

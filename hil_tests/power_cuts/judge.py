@@ -9,15 +9,18 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from agent.custody import CHECKPOINT_RECORDS_MAX, GIVEN_UP
 
 from hil_tests.power_cuts.board import SLOT_PAGES, Chip
 from hil_tests.power_cuts.lab import Known, Lab, event_of
+from wire import cbor
 
 SAVED_LOST, SEQ_REUSED, BOOT_HUNG, NOT_GOING_ON = "saved_lost", "seq_reused", "boots_hung", "not_going_on"
 BOOT = 1
 LOSS = 13
+WHEN_FULL = 10  # key of the enrolment letter
 SLOT_READS = 60  # three values of two copies each, mended and compared
 REPLAYED_MAX = 2 * CHECKPOINT_RECORDS_MAX
 OPERATIONS_MAX = 64  # a slot mended (17), a checkpoint (17), an erase or two, and the records of a boot
@@ -81,12 +84,21 @@ def _look(lab: Lab, known: Known) -> list[Fault]:
         for seq, raw in since.saved.items()
         if known.saved.get(seq, raw) != raw
     ]
-    excused_next = max(since.freed_next, _given_up_next({**announced, **held}))
+    excused_next = since.freed_next
+    if may_give_up(lab.settings["enrol"]):
+        excused_next = max(excused_next, _given_up_next({**announced, **held}))
     for seq, raw in announced.items():
         if seq >= excused_next and seq not in known.damaged and held.get(seq) != raw:
             promise = SAVED_LOST if seq not in held else SEQ_REUSED
             faults.append(Fault(promise, f"seq {seq} was announced, and is {'gone' if seq not in held else 'another'}"))
     return faults + _breaks({**announced, **held}, min(since.saved, default=0))
+
+
+@lru_cache(maxsize=256)
+def may_give_up(letter: str) -> bool:
+    """Whether that enrolment letter (hex) lets a full unit give up its oldest block after a signed loss."""
+    raw = bytes.fromhex(letter)
+    return bool(cbor.decode(raw, len(raw)).get(WHEN_FULL) == 1)
 
 
 def _breaks(records: Mapping[int, bytes], first: int) -> list[Fault]:

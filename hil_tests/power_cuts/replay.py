@@ -16,6 +16,7 @@ from hil_tests.power_cuts.lab import Known, Lab
 from hil_tests.power_cuts.scenarios import Scenario
 
 BEFORE, AFTER = "before", "after"
+PAIRED_OPERATIONS_MAX = 3  # of a work of which all pairs of cuts are tried
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,11 @@ class Run:
     operations: list[Operation]
     known: Known
     lab: Lab
+
+    @property
+    def is_paired(self) -> bool:
+        """Whether a second cut is tried as well, everywhere in the boot that follows each first one."""
+        return len(self.operations) <= PAIRED_OPERATIONS_MAX
 
     @classmethod
     def of(cls, scenario: Scenario) -> Run:

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+import sys
 import types
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import agent
 import pytest
 from agent import ed25519, pages
+from agent.custody import Custody
 from agent.journal import Journal
 
+from hil_tests.power_cuts import __main__ as bench
 from hil_tests.power_cuts.board import ERASED, Operation, sign_fast
 from hil_tests.power_cuts.flips import fifty_records, try_flips
 from hil_tests.power_cuts.judge import SAVED_LOST
-from hil_tests.power_cuts.replay import AFTER, BEFORE, Run, states, try_cuts, try_pairs
-from hil_tests.power_cuts.scenarios import SCENARIOS, Scenario, nearly_filled, notes
+from hil_tests.power_cuts.replay import AFTER, BEFORE, Run, Tally, states, try_cuts, try_pairs
+from hil_tests.power_cuts.scenarios import SCENARIOS, Scenario, almost_giving_up, nearly_filled, notes
+from hil_tests.power_cuts.trials import CUTS, PAIRS, PARTS, is_cut_in_pairs, tasks_of
 
 STEP = 97  # torn bytes left out: a prime, so that every place of a page is met somewhere
 MUTABLE = (list, dict, set, bytearray)
@@ -35,11 +40,46 @@ def test_no_cut_breaks_a_promise(scenario: Scenario) -> None:
     case = Run.of(scenario)
     assert case.operations, "nothing was cut"
     tally = try_cuts(case, STEP)
-    if case.scenario.paired:
+    if len(case.operations) <= 3:
         tally.add(try_pairs(case, torn_step=STEP))
         assert tally.pairs > tally.cut_points
     assert tally.faults == []
     assert tally.cut_points >= 2 * len(case.operations)
+
+
+def test_every_small_work_is_cut_in_pairs() -> None:
+    """Derived from the flash operations, and not from a list: of each such scenario, every part of its pairs."""
+    small = [each.name for each in SCENARIOS if len(Run.of(each).operations) <= 3]
+    names = [each.name for each in SCENARIOS]
+    tasks = tasks_of(names, [name for name in names if is_cut_in_pairs(name)], 1, flips=True)
+    pairs = sorted((task.scenario, task.part) for task in tasks if task.kind == PAIRS)
+    assert pairs == sorted((name, part) for name in small for part in range(PARTS))
+    assert sorted(task.scenario for task in tasks if task.kind == CUTS) == sorted(names)
+    assert {"wrap", "erase ahead", "damaged block", "sensor batch"} <= set(small)
+
+
+def test_the_parts_of_the_pairs_are_all_of_them() -> None:
+    case = Run.of(next(each for each in SCENARIOS if each.name == "append"))
+    whole, parts = try_pairs(case, torn_step=STEP), Tally()
+    for part in range(PARTS):
+        again = Run.of(case.scenario)  # as another process does
+        assert again.operations == case.operations
+        parts.add(try_pairs(again, part, PARTS, STEP))
+    assert parts == whole
+    assert whole.pairs > 0
+
+
+@pytest.mark.parametrize(("given", "code"), [([], 1), (["--quick"], 0), (["--scenario", "append"], 0)])
+def test_a_full_run_that_tried_too_little_fails(
+    given: list[str], code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tried = Tally(cut_points=bench.CUT_POINTS_MIN - 1)
+    monkeypatch.setattr(bench, "run", lambda *_given, **_named: tried)
+    monkeypatch.setattr(sys, "argv", ["power_cuts", *given])
+    assert bench.main() == code
+    assert ("99,999 cuts were tried, of at least 100,000" in capsys.readouterr().err) == bool(code)
+    tried.cut_points += 1
+    assert bench.main() == 0
 
 
 @pytest.mark.slow
@@ -145,6 +185,16 @@ def overwrite_without_receipt(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Journal, "_is_next_block_free", lambda self: True)
 
 
+def give_up_against_the_letter(patch: pytest.MonkeyPatch) -> None:
+    """The oldest block goes although the enrolment letter says that scans are refused instead."""
+    begin = Custody.__init__
+
+    def give_up(self: Custody, journal: Any, slots: Any, kid: bytes, key: Any, _gives_up: bool) -> None:
+        begin(self, journal, slots, kid, key, True)
+
+    patch.setattr(Custody, "__init__", give_up)
+
+
 def put_nothing_right(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(pages, "may_be_put_right", lambda raw: False)
 
@@ -168,6 +218,7 @@ def announce_before_the_flash_has_it(patch: pytest.MonkeyPatch) -> None:
 
 
 OVERFULL = Scenario("more than the ring holds", notes(40), nearly_filled)
+KEPT = Scenario("nothing may be given up", notes(40), almost_giving_up, blocks=6)
 SABOTAGE: list[tuple[Callable[[pytest.MonkeyPatch], None], str]] = [
     (trust_a_begun_erase, "block boundary of a used ring"),
     (reuse_the_started_page, "append"),
@@ -176,6 +227,7 @@ SABOTAGE: list[tuple[Callable[[pytest.MonkeyPatch], None], str]] = [
     (stop_at_the_first_bad_page, "damaged pages"),
     (use_a_seq_again_after_a_torn_record, "append"),
     (overwrite_without_receipt, OVERFULL.name),
+    (give_up_against_the_letter, KEPT.name),
     (put_nothing_right, "flipped bit in the last page"),
     (put_nothing_right, "flips"),
     (announce_before_the_flash_has_it, "page boundary"),
@@ -192,7 +244,7 @@ def test_sabotage_is_found(
         faults = try_flips(lab or fifty_records(), step=503).faults
         assert SAVED_LOST in {fault.promise for _where, fault in faults}
         return
-    scenario = next(each for each in (*SCENARIOS, OVERFULL) if each.name == where)
+    scenario = next(each for each in (*SCENARIOS, OVERFULL, KEPT) if each.name == where)
     assert try_cuts(Run.of(scenario), 2 * STEP).faults == []
     sabotage(monkeypatch)
     assert try_cuts(Run.of(scenario), STEP).faults, f"{sabotage.__name__} was not noticed in {where!r}"
