@@ -63,7 +63,8 @@ class Journal:
     """The records of one stream. Call recover() once, before anything else.
 
     next_seq, head: what the next record must carry as seq and prev. torn: records that a power cut left unfinished
-    behind the last whole one. freed_next: every record before it may be overwritten.
+    behind the last whole one. ruined: blocks that are full and tell nothing. freed_next: every record before it may be
+    overwritten.
 
     Pages and blocks are numbered for ever; number modulo the ring's size is the place in flash.
     """
@@ -85,6 +86,7 @@ class Journal:
         self.head = FIRST_PREV
         self.freed_next = 0
         self.torn = 0
+        self.ruined = 0
 
     @property
     def first_seq(self) -> int:
@@ -286,8 +288,11 @@ class Journal:
         """Read the first page of each block; set _oldest, and _firsts to what is not known yet; the newest block."""
         laps = bytearray(2 * self._blocks)  # packed: a list of the same is the largest piece of heap that a boot needs
         newest = NONE
+        self.ruined = 0
         for place in range(self._blocks):
             lap = self._lap_of_block(place)
+            if lap == UNKNOWN:
+                self.ruined, lap = self.ruined + 1, NONE
             struct.pack_into("<h", laps, 2 * place, lap)
             if lap != NONE:
                 newest = max(newest, lap * self._blocks + place)
@@ -302,7 +307,10 @@ class Journal:
         return newest
 
     def _lap_of_block(self, place: int) -> int:
-        """The lap that the first page of the block tells, or the next one when that is damaged; NONE when none does."""
+        """The lap that the first page of the block tells, or the next one when that is damaged.
+
+        NONE when nothing stands there, or what an append cut short left behind; UNKNOWN when all is damaged.
+        """
         self._corrections_left = SURVEY_CORRECTIONS  # for each block: the newest must be found behind damaged ones
         self._still_alive()
         blank = 0
@@ -313,8 +321,8 @@ class Journal:
             if page is not None:
                 return page[0]
             if blank == BLANKS_AT_END:
-                break
-        return NONE
+                return NONE
+        return UNKNOWN
 
     def _end_of(self, newest: int) -> int:
         """The page to program next: in the newest block, one page behind whatever is not blank.

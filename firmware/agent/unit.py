@@ -36,6 +36,7 @@ LINK_DELAY_MS = 250
 TURN_REAL_MS = 100  # the panel's clock, and how long readings may wait in the sensor front end
 REPLAY_PER_FEED = 32  # records that a boot replays between two words to the watchdog
 SEED_BYTES = 32
+RUINED_BLOCKS = 2  # a first boot cut short again and again hardly fills one
 CONFIG_KEYS = (1, 2, 3, 4, 5, 6)  # unit, epoch, cloud public key, channels, entropy, site offset in minutes
 CONFIG_SEED = 7  # added by the unit itself
 CONFIG_SCANNER = 8  # {1 prefix, 2 suffix, 3 the byte that stands for GS}, all optional
@@ -107,7 +108,8 @@ class Unit:
             raise OutOfService(panel.broken("Configuration is", "damaged."))  # noqa: B904  MicroPython keeps no cause
         if not whole:
             raise OutOfService(panel.broken("Cloud key is missing", "or wrong."))
-        if CONFIG_SEED not in config:
+        self._is_new = CONFIG_SEED not in config
+        if self._is_new:
             self._journal.recover()
             if self._journal.next_seq:  # records of a key that is gone: another one cannot go on with them
                 raise OutOfService(panel.broken("Identity is lost:", "enrol a new epoch."))
@@ -132,6 +134,8 @@ class Unit:
         if self._boot_journaled or not self._custody.may_boot:
             return
         if self._journal.next_seq == 0:
+            if self._journal.ruined >= RUINED_BLOCKS and not self._is_new:  # which seqs were used, nobody knows
+                raise OutOfService(panel.broken("Journal is ruined:", "enrol a new epoch."))
             signer, hal = self._signer, self._hal
             body = events.genesis(self._unit_id, self._epoch, signer.public_key, hal.model, FIRMWARE, signer.kind)
             self._append(events.GENESIS, body)

@@ -20,6 +20,7 @@ MODULES = [
     "dual_unit_panel",
     "dual_unit_time",
     "dual_whole_unit",
+    "dual_unit_ruined",
     "dual_devices",
     "dual_scanner",
     "dual_labels",
