@@ -100,6 +100,21 @@ def test_nearly_full_is_said_before_full_is() -> None:
     assert not lab.unit._custody.nearly_full
 
 
+def test_the_panel_warns_from_80_percent_on_and_not_before() -> None:
+    lab = lab_of(blocks=64)
+    enrolled(lab)
+    used, custody_line = 0.0, ""
+    while "FULL" not in custody_line:
+        assert used < 0.8, custody_line
+        note(lab)
+        used = lab.unit._journal.used_bytes / lab.unit._journal.size_bytes
+        custody_line = lab.hal.panel[5]
+    assert 0.80 <= used < 0.81
+    assert custody_line.startswith("80% FULL, saved "), custody_line
+    assert lab.unit._custody.nearly_full
+    assert not lab.is_full
+
+
 def test_refused_scans_are_counted_and_recorded_when_there_is_room() -> None:
     lab = lab_of()
     filled(lab)
