@@ -5,17 +5,22 @@ from __future__ import annotations
 import hashlib
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from agent import cbor
+from agent.slots import Slots
+from agent.unit import CONFIG_SEED
 
 import wire
+from hil_tests.bench import truth
+from hil_tests.bench.memory_board import SLOTS_BYTES, MemoryBoard, MemoryPeer
 from hil_tests.bench.nor import BLOCK_BYTES
-from hil_tests.bench.peer import CLOUD_SEED, Peer, provisioned
+from hil_tests.bench.peer import CLOUD_KEY, CLOUD_SEED, Peer, provisioned
 from hil_tests.bench.unix_unit import UnixUnit
 from hil_tests.tests.test_bench_batch import (
     BATCH,
@@ -23,11 +28,14 @@ from hil_tests.tests.test_bench_batch import (
     assert_contiguous,
     cartridge,
     open_batch,
+    order,
     plain,
     scan,
 )  # fmt: skip
+from tools import enrolment
 from wire import RecordType
 
+JOURNAL_BYTES = 8 * BLOCK_BYTES  # of a board in memory
 CUTS = 54
 TORN_BYTES = (0, None, 1, 7, 8, 100, 255)  # None: the operation completes, and then the power goes
 
@@ -307,11 +315,74 @@ def test_a_wrong_cloud_key_stops_the_unit_aloud(tmp_path: Path, key: bytes) -> N
         UnixUnit.provision(tmp_path, cloud_public_key=key, journal_bytes=8 * BLOCK_BYTES)
 
 
-def test_the_private_key_is_made_on_the_unit(tmp_path: Path) -> None:
-    first, _ = provisioned(tmp_path / "a", journal_bytes=8 * BLOCK_BYTES)
-    second, _ = provisioned(tmp_path / "b", journal_bytes=8 * BLOCK_BYTES)
-    assert hashlib.sha256(first).digest() != hashlib.sha256(second).digest()
-    with UnixUnit(tmp_path / "a", journal_bytes=8 * BLOCK_BYTES) as unit:
+class KeyBoard(MemoryBoard):
+    """A board whose chip has this entropy. said: every byte that left on the link; shown: every line of the panel."""
+
+    def __init__(self, folder: Path, letter: bytes, chip: bytes) -> None:
+        folder.mkdir()
+        super().__init__(folder / "flash.bin", {"enrol": letter.hex()}, journal_bytes=JOURNAL_BYTES)
+        self._chip = chip
+        self.said = b""
+        self.shown = ""
+
+    def entropy(self, length: int) -> bytes:
+        return hashlib.shake_256(self._chip).digest(length)
+
+    def link_write(self, frame: bytes) -> None:
+        self.said += frame
+        super().link_write(frame)
+
+    def show(self, lines: Sequence[str]) -> None:
+        self.shown += "\n".join(lines)
+        super().show(lines)
+
+    def first_record(self) -> wire.Genesis:
+        body = wire.decode_record(truth.records(self.nor.read(SLOTS_BYTES, JOURNAL_BYTES))[0]).body
+        assert isinstance(body, wire.Genesis)
+        return body
+
+
+def test_the_key_comes_of_the_chip_and_of_the_letter(tmp_path: Path) -> None:
+    letter, other_letter = (enrolment.letter("U-01", 1, CLOUD_KEY, (), 0) for _ in range(2))
+    keys: list[bytes] = []
+    for each, chip in ((letter, b"chip"), (letter, b"other chip"), (other_letter, b"chip"), (letter, b"chip")):
+        board = KeyBoard(tmp_path / str(len(keys)), each, chip)
+        board.power_on()
+        keys.append(board.first_record().public_key)
+        board.nor.close()
+    assert keys[0] == keys[3], "the same chip with the same letter: nothing else goes in"
+    assert len(set(keys)) == 3
+
+
+def test_the_private_key_never_leaves_the_unit(tmp_path: Path) -> None:
+    board = KeyBoard(tmp_path / "unit", enrolment.letter("U-01", 1, CLOUD_KEY, (), 0), b"chip")
+    board.power_on()
+    config = Slots(board.slots_flash).load("config")
+    assert config is not None
+    seed = cbor.decode(config)[CONFIG_SEED]
+    public = wire.public_key_of(seed)
+    assert public == board.first_record().public_key
+    peer = MemoryPeer(board, kid=wire.kid_of(public), now_ms=NOW_MS)
+    board.run(2_000)
+    peer.order(order(peer.kid))
+    for code in (b"CT/BADGE/OP-114", b"CT/BATCH/OPEN", b"CT/STEP/START/load", b"CT/NOTE/all is well"):
+        board.scan(code)
+    board.power_on()
+    board.run(2_000)
+    peer.wait_types(RecordType.STEP, RecordType.COMMENT)
+    journal = board.nor.read(SLOTS_BYTES, JOURNAL_BYTES)
+    assert public in board.said
+    assert public in journal
+    for told in (seed, hashlib.sha512(seed).digest()[:32]):  # the seed, and the scalar that signs
+        assert told not in board.said
+        assert told not in journal
+        assert told not in b"".join(peer.records.values())
+        assert told.hex() not in board.shown.lower()
+
+
+def test_a_unit_keeps_its_key(tmp_path: Path) -> None:
+    genesis, _ = provisioned(tmp_path, journal_bytes=8 * BLOCK_BYTES)
+    with UnixUnit(tmp_path, journal_bytes=8 * BLOCK_BYTES) as unit:
         unit.power_on()
         unit.wait_panel("Scan your BADGE")
-        assert unit.journal()[0] == first
+        assert unit.journal()[0] == genesis
