@@ -110,12 +110,15 @@ class Overrides(Snapshot):
                 findings.drop(announced.refused.finding)
             return announced
         findings.check("override_invalid", False)
+        # A power cut between the two records leaves nothing done (W28).
+        cut = isinstance(body, Boot)
+        what = "start" if announced.action is OverrideAction.START_STEP else "finish"
+        missing = "the unit restarted before it was done" if cut else "no such record follows"
         message = (
             f"{announced.fact.first} and {announced.fact.second} overruled the unit to"
-            f" {wanted[0].name.lower()} step '{announced.subject}', but no such record follows."
+            f" {what} step '{announced.subject}', but {missing}; it does not count."
         )
-        # A power cut between the two records leaves nothing done.
-        findings.note("override_invalid", message, announced.seq, record.seq, softened=isinstance(body, Boot))
+        findings.note("override_invalid", message, announced.seq, record.seq, softened=cut)
         return None
 
     def _fault(self, body: Override) -> str | None:

@@ -1,6 +1,7 @@
 """Overrides in the reports (W28): what two people overruled counts, with both names; what does not hold is told."""
 
 import random
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -247,13 +248,62 @@ def test_an_override_whose_step_does_not_follow() -> None:
     assert found(report, "override_invalid")[0].severity == MAJOR
 
 
-def test_a_power_cut_before_the_forced_step_leaves_nothing_done() -> None:
-    def load(unit: Unit) -> None:
-        culture_first(unit, between=True)
-        load_late(unit)
+def start_cut(unit: Unit) -> None:
+    """The power goes between the override and the start that it announced; then the step before is done as usual."""
+    culture_first(unit, between=True)
+    load_late(unit)
 
-    report = report_of(good_batch(load=load))
-    assert found(report, "override_invalid")[0].severity == MINOR
+
+def finish_cut(unit: Unit) -> None:
+    """The same between the override and the forced end of a step, whose scan is then made after all."""
+    unit.step("load", StepAction.START)
+    refused = unit.scan("donor-bag", "CT/STEP/DONE", refused="not_asked")
+    overrule(unit, refused, OverrideAction.FINISH_STEP, "load")
+    unit.restart(BootCause.POWER)
+    unit.scan("donor-bag", DONOR, aim="]C0")
+    unit.step("load", StepAction.DONE)
+
+
+@pytest.mark.parametrize(
+    ("load", "words", "shown"),
+    [(start_cut, "start step 'culture'", [12, 13]), (finish_cut, "finish step 'load'", [13, 14])],
+)
+def test_a_power_cut_before_the_forced_step_leaves_nothing_done(
+    load: Callable[[Unit], None], words: str, shown: list[int]
+) -> None:
+    """W28: whether or not the restart has arrived yet, nothing is overruled, and nobody is accused of forcing it."""
+    unit = good_batch(load=load)
+    for count in range(len(unit.records) + 1):
+        report = fold_of(unit.records[:count]).report(0)
+        assert not any(scan.overruled for scan in report.scans)
+        assert not any(step.overruled for step in report.steps)
+        assert "forced_step" not in codes(report)
+        told = [item.severity for item in found(report, "override_invalid")]
+        assert told == ([MINOR] if unit.records[:count] and unit.records[count - 1].seq >= shown[1] else [])
+    report = report_of(unit)
+    (item,) = found(report, "override_invalid")
+    assert item.message == (
+        f"OP-114 and OP-115 overruled the unit to {words}, but the unit restarted before it was done;"
+        " it does not count."
+    )
+    assert places(report, "override_invalid") == [shown]
+    assert {other.severity for other in report.exceptions} == {MINOR}, report.exceptions
+
+
+def test_a_power_cut_after_an_accepted_item_takes_nothing_back() -> None:
+    """No record need follow: the override itself is what counts as the scan."""
+
+    def prime(unit: Unit) -> None:
+        unit.step("prime", StepAction.START)
+        unit.scan("cartridge", CARTRIDGE)
+        overrule(unit, unit.scan("buffer", EXPIRED, refused="expired"), OverrideAction.ACCEPT_ITEM, "buffer")
+        unit.restart(BootCause.POWER)
+        unit.step("prime", StepAction.DONE)
+
+    report = report_of(good_batch(prime=prime))
+    assert not {"override_invalid", "missing_scan"} & set(codes(report))
+    assert found(report, "expired_material")[0].severity == CRITICAL
+    assert report.scans[1].overruled is not None
 
 
 @pytest.mark.parametrize("lost", [9, 10])
