@@ -11,7 +11,7 @@ from typing import Any
 
 import agent
 import pytest
-from agent import ed25519, pages
+from agent import cbor, ed25519, pages
 from agent.custody import Custody
 from agent.journal import Journal
 
@@ -21,7 +21,7 @@ from hil_tests.power_cuts.flips import fifty_records, try_flips
 from hil_tests.power_cuts.judge import SAVED_LOST
 from hil_tests.power_cuts.replay import AFTER, BEFORE, Run, Tally, states, try_cuts, try_pairs
 from hil_tests.power_cuts.scenarios import SCENARIOS, Scenario, almost_giving_up, nearly_filled, notes
-from hil_tests.power_cuts.trials import CUTS, PAIRS, PARTS, is_cut_in_pairs, tasks_of
+from hil_tests.power_cuts.trials import CUTS, PAIRS, PARTS, decode_once, is_cut_in_pairs, tasks_of
 
 STEP = 97  # torn bytes left out: a prime, so that every place of a page is met somewhere
 MUTABLE = (list, dict, set, bytearray)
@@ -67,6 +67,18 @@ def test_the_parts_of_the_pairs_are_all_of_them() -> None:
         parts.add(try_pairs(again, part, PARTS, STEP))
     assert parts == whole
     assert whole.pairs > 0
+
+
+def test_what_is_decoded_once_is_a_new_value_each_time() -> None:
+    raw = cbor.encode({1: [b"bytes", "text"], 2: {3: True, "key": None, 4: -(1 << 63)}})
+    decode = decode_once(cbor.decode)
+    first = decode(raw)
+    first[1].append("changed")
+    first[2][3] = False
+    assert decode(raw) == cbor.decode(raw)
+    for _ in range(2):
+        with pytest.raises(cbor.CborError, match="after the item"):
+            decode(raw + b"\0")
 
 
 @pytest.mark.parametrize(("given", "code"), [([], 1), (["--quick"], 0), (["--scenario", "append"], 0)])
