@@ -12,8 +12,8 @@ The page format is written down in firmware/README.md. How a power cut is surviv
 
 One flipped bit in a page is put right when the page is read (pages.py).
 
-Bound of recover() on B blocks, in reads of a page: 2 B + 92 when nothing is damaged (732 for 320 blocks; 412 when the
-ring is full), 37 B + 50 whatever the flash holds (11,890), and at most 2 B + 512 pages put right (1,152). What each
+Bound of recover() on B blocks, in reads of a page: 2 B + 100 when nothing is damaged (740 for 320 blocks; 420 when the
+ring is full), 37 B + 114 whatever the flash holds (11,954), and at most 2 B + 576 pages put right (1,216). What each
 block holds is looked up only when somebody asks for it: nine blocks of 320 for any record, when nothing is damaged.
 Whatever takes long calls `still_alive` in between: a page put right takes some ms, and a watchdog has no patience.
 """
@@ -49,6 +49,7 @@ SEQ_BYTES = 32  # of what follows, within which the seq stands
 BLOCKS_MIN = 4  # one being written, one erased ahead, and something to keep
 RESERVED_PAGES = 8  # kept from ordinary records: room to boot, and to say in a signed record what is given up
 SURVEY_CORRECTIONS = 2  # pages of each block that the survey tries to put right: one of them tells the lap
+BLOCKS_AHEAD = 4  # behind the newest block found: each of their pages is tried, as none of them may be free
 CORRECTIONS = 512  # pages that the search for the last record tries to put right; one costs some ms
 BLANKS_AT_END = 2  # a boot leaves one page out, never two: behind so many nothing of the block is used
 NONE = -1
@@ -113,7 +114,7 @@ class Journal:
 
     def recover(self) -> None:
         """Learn from flash what was saved. Writes nothing; may be repeated, and gives the same answer."""
-        newest = self._survey()
+        newest = self._look_ahead(self._survey())
         self._erased_thru = (newest + 1) * BLOCK_PAGES
         self._next = self._end_of(newest)
         self.freed_next = 0
@@ -306,12 +307,21 @@ class Journal:
         self._oldest = self._tail = oldest if newest >= self._blocks else 0  # in the first lap nothing was overwritten
         return newest
 
-    def _lap_of_block(self, place: int) -> int:
+    def _look_ahead(self, newest: int) -> int:
+        """The newest block, when some of its pages were ruined and so it told the survey nothing."""
+        found = newest
+        for block in range(newest + 1, newest + 1 + min(BLOCKS_AHEAD, self._blocks - 1)):
+            if self._lap_of_block(block % self._blocks, BLOCK_PAGES) == block // self._blocks:
+                self._firsts[block % self._blocks] = UNKNOWN
+                found = block
+        return found
+
+    def _lap_of_block(self, place: int, corrections: int = SURVEY_CORRECTIONS) -> int:
         """The lap that the first page of the block tells, or the next one when that is damaged.
 
         NONE when nothing stands there, or what an append cut short left behind; UNKNOWN when all is damaged.
         """
-        self._corrections_left = SURVEY_CORRECTIONS  # for each block: the newest must be found behind damaged ones
+        self._corrections_left = corrections  # for each block: the newest must be found behind damaged ones
         self._still_alive()
         blank = 0
         for number in range(place * BLOCK_PAGES, (place + 1) * BLOCK_PAGES):
