@@ -44,6 +44,7 @@ LIMITS = {  # DESIGN section 8; more than that is a miss
 }
 STEPS, ITEMS_OF_STEP = 5, 10
 SCANS = 3 * STEPS * ITEMS_OF_STEP
+LINE_USED_MIN = 0.9  # of the records per second that the line carries
 SATURATED_SCAN_GAP_MS = 700
 GAP_MS = (50, 700)  # between two scans, so that they meet the sampling at every phase
 LOOK_MS = 1.0
@@ -198,11 +199,16 @@ def row(name: str, value: float, unit: str, baseline: float | None = None) -> di
 
 
 def missed(rows: list[dict[str, object]]) -> list[str]:
-    """One sentence for each row above its limit."""
-    return [
+    """One sentence for each row above its limit, and for a line that is not used."""
+    sentences = [
         f"budget_missed: {row['name']} is {row['value']} {row['unit']}, and {LIMITS[name]} is the limit"
         for row in rows
         if (name := str(row["name"])) in LIMITS and float(str(row["value"])) > LIMITS[name]
+    ]
+    return sentences + [
+        f"budget_missed: records_per_s is {row['value']}, and the line carries {row['baseline']}"
+        for row in rows
+        if row["name"] == "records_per_s" and float(str(row["ratio"])) < LINE_USED_MIN
     ]
 
 

@@ -26,7 +26,8 @@ CODE = b"CT/NOTE/x"
 OPERATOR = "anna-of-the-night-shift"
 # 56 ms at 9600 baud. Of what comes in the 45 ms of an erase a UART keeps 32 bytes: the middle of the badge is lost, and
 # what is left looks like the badge of somebody else.
-LATE_BADGE = 10 * b"\r\n" + b"CT/BADGE/" + OPERATOR.encode() + b"\r\n"
+BADGE = b"CT/BADGE/" + OPERATOR.encode() + b"\r\n"
+LATE_BADGE = 10 * b"\r\n" + BADGE
 UNUSED_PIN = 22
 # What runs in place of the firmware: interrupts off, then waiting for one for ever.
 HUNG = bytes.fromhex("72b630bffde7")  # cpsid i; wfi; b .-2
@@ -213,25 +214,43 @@ def test_a_unit_without_letter_says_so_and_waits(image: bytes, tmp_path: Path) -
         assert unit.journal() == []
 
 
-@pytest.mark.parametrize("obeys", [True, False])
-def test_a_scan_while_flash_is_erased_is_taken_whole_or_refused(image: bytes, tmp_path: Path, obeys: bool) -> None:
+def scanned_while_erasing(unit: Rp2040Unit, sent: bytes, obeys: bool) -> list[Record]:
+    """What is recorded when the scanner begins to send as the journal's second block is erased."""
     erases: list[FlashOperation] = []
 
     def scan_now(operation: FlashOperation) -> None:
         if operation.erase and operation.addr == flash_map.JOURNAL_START + 4096 and not erases:
             erases.append(operation)
-            unit.scan(LATE_BADGE)
+            unit.scan(sent)
 
+    unit.before_operation = scan_now
+    unit.power_on()
+    assert unit.chip is not None
+    if not obeys:
+        unit.chip.scanner._may_send = lambda: True  # three wires, or a scanner that was set up wrongly
+    unit.wait_ready()
+    unit.pass_ms(2000)
+    assert erases
+    return records(unit)
+
+
+@pytest.mark.parametrize("ahead", [0, 4, 14, 19, 24])
+def test_a_scan_at_any_moment_of_an_erase_is_taken_whole_or_refused(image: bytes, tmp_path: Path, ahead: int) -> None:
+    """ahead: line ends of 2 ms that come before the badge, so that it begins there in the 45 ms of the erase."""
     with unit_of(image, tmp_path) as unit:
-        unit.before_operation = scan_now
-        unit.power_on()
+        found = scanned_while_erasing(unit, ahead * b"\r\n" + BADGE, obeys=False)
+        badges = {one.operator for one in found if one.operator}
+        refused = [one.body.reason for one in found if isinstance(one.body, Scan)]
+        assert badges <= {OPERATOR}
+        assert set(refused) <= {"truncated"}
+        assert badges or refused
+
+
+@pytest.mark.parametrize("obeys", [True, False])
+def test_a_scan_while_flash_is_erased_is_taken_whole_or_refused(image: bytes, tmp_path: Path, obeys: bool) -> None:
+    with unit_of(image, tmp_path) as unit:
+        found = scanned_while_erasing(unit, LATE_BADGE, obeys)
         assert unit.chip is not None
-        if not obeys:
-            unit.chip.scanner._may_send = lambda: True  # three wires, or a scanner that was set up wrongly
-        unit.wait_ready()
-        unit.pass_ms(2000)
-        assert erases
-        found = records(unit)
         badges = {one.operator for one in found if one.operator}
         if obeys:
             assert badges == {OPERATOR}
