@@ -36,6 +36,7 @@ LINK_DELAY_MS = 250
 TURN_REAL_MS = 100  # the panel's clock, and how long readings may wait in the sensor front end
 REPLAY_PER_FEED = 32  # records that a boot replays between two words to the watchdog
 SEED_BYTES = 32
+READINGS_AT_ONCE = 8
 RUINED_BLOCKS = 2  # a first boot cut short again and again hardly fills one
 CONFIG_KEYS = (1, 2, 3, 4, 5, 6)  # unit, epoch, cloud public key, channels, entropy, site offset in minutes
 CONFIG_SEED = 7  # added by the unit itself
@@ -374,14 +375,15 @@ class Unit:
         first_ms, lost, count = sensors.due(self._hal.uptime_ms())
         for _ in range(lost):
             self._save_samples(sensors.take([None] * len(sensors.channels)))
-        if not count:
-            return
         first_ms += lost * sensors.interval_ms
-        for readings in self._hal.readings(first_ms, sensors.interval_ms, count, len(sensors.channels)):
-            at_ms = sensors.next_ms
-            self._save_samples(sensors.take(readings))
-            for code, state, words in self._limits.take(at_ms, self._procedure.step, readings):
-                self._try_append(events.ALARM, events.alarm(code, state, words))
+        while count:  # in small portions: a unit that was kept busy must not run out of heap for catching up
+            portion = min(count, READINGS_AT_ONCE)
+            for readings in self._hal.readings(first_ms, sensors.interval_ms, portion, len(sensors.channels)):
+                at_ms = sensors.next_ms
+                self._save_samples(sensors.take(readings))
+                for code, state, words in self._limits.take(at_ms, self._procedure.step, readings):
+                    self._try_append(events.ALARM, events.alarm(code, state, words))
+            first_ms, count = first_ms + portion * sensors.interval_ms, count - portion
 
     def _flush_samples(self) -> None:
         self._save_samples(self._sensors.flush())
