@@ -51,7 +51,7 @@ def day(number: int) -> list[bytes]:
     return scans
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.timeout(3000)
 def test_thousands_of_records_without_running_out_of_heap(tmp_path: Path) -> None:
     with powered(tmp_path, speed=SPEED, journal_blocks=320) as unit, connect(unit) as peer:
