@@ -8,15 +8,15 @@ Formats: wire/SPEC.md sections 2 to 5 and 7.
 
 import hashlib
 import json
-import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+from hil_tests.ledger import Ledger
 from hil_tests.signed import Signed, take_apart
 
 BOOT, BATCH_OPEN, STEP, SCAN, BATCH_CLOSE, OVERRIDE = 1, 5, 6, 7, 14, 15
@@ -41,29 +41,6 @@ class Truth:
     removed: Sequence[tuple[bytes, int]] = ()
     refused: Sequence[bytes] = ()
     receipts: Sequence[bytes] = ()
-
-
-@dataclass
-class Ledger:
-    """The cloud's database, opened for reading only."""
-
-    path: Path
-    _db: sqlite3.Connection = field(init=False)
-
-    def __post_init__(self) -> None:
-        self._db = sqlite3.connect(f"file:{self.path}?mode=ro", uri=True, timeout=20)
-
-    def __enter__(self) -> "Ledger":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._db.close()
-
-    def rows(self, query: str, *values: object) -> list[tuple[Any, ...]]:
-        return self._db.execute(query, values).fetchall()
-
-    def records_of(self, kid: bytes) -> list[bytes]:
-        return [row[0] for row in self.rows("SELECT record FROM ledger_ledgerrecord WHERE kid=? ORDER BY seq, id", kid)]
 
 
 def check(truth: Truth, database: Path) -> list[str]:

@@ -17,7 +17,7 @@ from pathlib import Path
 from types import FrameType
 
 from hil_tests import carrier, figures
-from hil_tests.checker import Ledger
+from hil_tests.ledger import Ledger
 from hil_tests.materials import Materials
 from hil_tests.programs import BenchError
 from hil_tests.progress import Progress

@@ -9,7 +9,7 @@ import pytest
 from hil_tests.bench.unix_unit import UnixUnit
 from hil_tests.broker import Broker
 from hil_tests.carrier import spool_rows
-from hil_tests.checker import Ledger
+from hil_tests.ledger import Ledger
 from hil_tests.programs import Program, python, run, wait_until
 from hil_tests.signed import take_apart
 from hil_tests.site import Cloud, Gateway

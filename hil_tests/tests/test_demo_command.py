@@ -1,9 +1,12 @@
 """The demonstration as a command: harmless to run again, one sentence when it cannot, and Ctrl-C leaves nothing."""
 
+import importlib.metadata
 import json
 import os
+import re
 import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,6 +15,8 @@ from hil_tests.programs import BenchError, python, wait_until
 from hil_tests.stage import MARKER, take_folder
 
 RISE_S = 90.0
+ROOT = Path(__file__).parents[2]
+LOCKS = [ROOT / "requirements.lock", ROOT / "requirements-assets.lock"]  # what `tools/setup.sh run` installs
 
 
 def test_leftovers_of_a_former_run_are_cleared(tmp_path: Path) -> None:
@@ -77,7 +82,8 @@ def test_once_prints_one_object_even_where_an_earlier_run_was(tmp_path: Path) ->
     (folder / "cloud").mkdir()
     (folder / "cloud" / "db.sqlite3").write_text("left by an earlier run")
     command = python("hil_tests.story", "--once", "--state", str(folder))
-    done = subprocess.run(command, capture_output=True, text=True, timeout=280)
+    env = as_make_demo_installs(tmp_path / "fence")
+    done = subprocess.run(command, capture_output=True, text=True, timeout=280, env=env)
     assert done.returncode == 0, done.stderr
     assert set(json.loads(done.stdout)) == {"batches", "streams", "quarantined"}
     assert "sensor values: synthetic" in done.stderr
@@ -101,6 +107,31 @@ def test_ctrl_c_ends_everything(tmp_path: Path) -> None:
         demo.wait()
     assert "Traceback" not in said.read_text()
     wait_until(lambda: processes_of(folder) == [], what="every process of it to be gone", timeout_s=10)
+
+
+def test_the_fence_hides_what_make_demo_does_not_install(tmp_path: Path) -> None:
+    env = as_make_demo_installs(tmp_path / "fence")
+    for module, importable in [("apsw", True), ("django", True), ("cryptography", False), ("hypothesis", False)]:
+        done = subprocess.run(
+            [sys.executable, "-c", f"import {module}"], env=env, capture_output=True, text=True, timeout=60
+        )
+        assert (done.returncode == 0) is importable, done.stderr
+
+
+def as_make_demo_installs(folder: Path) -> dict[str, str]:
+    """An environment in which no Python program can import what only `make test` installs."""
+    locked = {name for lock in LOCKS for name in re.findall(r"^([a-zA-Z0-9._-]+)==", lock.read_text(), re.MULTILINE)}
+    of_run = {"cartrace", "pip", *map(_plain, locked)}
+    modules = importlib.metadata.packages_distributions()
+    hidden = sorted(name for name, packages in modules.items() if not of_run & set(map(_plain, packages)))
+    assert hidden
+    folder.mkdir()
+    (folder / "sitecustomize.py").write_text(f"import sys\nsys.modules.update(dict.fromkeys({hidden!r}))\n")
+    return {**os.environ, "PYTHONPATH": str(folder)}
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def processes_of(folder: Path) -> list[str]:

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from hil_tests.checker import Ledger, check
+from hil_tests.checker import check
+from hil_tests.ledger import Ledger
 from hil_tests.tests.conftest import Told
 
 pytestmark = [pytest.mark.story, pytest.mark.timeout(300)]
