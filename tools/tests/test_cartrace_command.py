@@ -57,6 +57,14 @@ def test_arguments_reach_the_program_unchanged(
     assert became == [[sys.executable, "-m", *program]]
 
 
+@pytest.mark.parametrize("house", ["unit", "image-cuts"])
+def test_a_bench_of_the_image_says_what_it_lacks(house: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cli, "OF_THE_IMAGE", ["no-such-package"])
+    shown = RUNNER.invoke(cli.app, ["bench", house])
+    assert shown.exit_code == 2
+    assert "run 'make image', then this again" in shown.output
+
+
 @pytest.mark.slow
 def test_the_list_of_the_clouds_commands_is_the_programs_own() -> None:
     def names(*command: str) -> set[str]:
