@@ -23,8 +23,9 @@ def main() -> None:
         try:
             work(hal)
             return
-        except MemoryError:  # what is in RAM may be half done; what is in the journal is not
+        except MemoryError as error:  # what is in RAM may be half done; what is in the journal is not
             gc.collect()
+            sys.print_exception(error)
             hal.restart()
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TextIO
 
 from hil_tests.bench.sensor_source import CsvSensors, SensorSource, SyntheticSensors
-from hil_tests.bench.unix_unit import UnixUnit
+from hil_tests.bench.unix_unit import HEAP_BYTES, UnixUnit
 from hil_tests.broker import Broker
 from hil_tests.programs import BenchError
 from hil_tests.signed import take_apart
@@ -35,10 +35,22 @@ class Login:
 
 
 class Stage:
-    """Builds, starts and ends everything. speed: how many times faster than life; sensor_csv: measured values."""
+    """Builds, starts and ends everything. speed: how many times faster than life; sensor_csv: measured values.
 
-    def __init__(self, folder: Path, *, speed: float, sensor_csv: Path | None = None, web: bool = False) -> None:
+    heap_bytes: of each unit.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        speed: float,
+        sensor_csv: Path | None = None,
+        web: bool = False,
+        heap_bytes: int = HEAP_BYTES,
+    ) -> None:
         self.folder, self.speed = folder, speed
+        self._heap_bytes = heap_bytes
         self._sensor_csv, self._web = sensor_csv, web
         self._lock = take_folder(folder)
         self.started_ms = time.time_ns() // 1_000_000
@@ -93,7 +105,7 @@ class Stage:
     def _provision(self, unit: str) -> bytes:
         folder, sensors = self.folder / unit, self._sensors()
         genesis = UnixUnit.provision(folder, unit=unit, cloud_public_key=self.cloud_key, sensors=sensors)
-        self.units[unit] = UnixUnit(folder, speed=self.speed, sensors=sensors)
+        self.units[unit] = UnixUnit(folder, speed=self.speed, sensors=sensors, heap_bytes=self._heap_bytes)
         self.kids[unit] = take_apart(genesis).kid
         return genesis
 

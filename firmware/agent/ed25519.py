@@ -13,8 +13,11 @@ import hashlib
 
 if hasattr(hashlib, "sha512"):
 
-    def _sha512(message: bytes) -> bytes:
-        return hashlib.sha512(message).digest()
+    def _sha512(*parts: bytes) -> bytes:
+        whole = hashlib.sha512()
+        for part in parts:
+            whole.update(part)
+        return whole.digest()
 
 else:
     from agent.sha512 import sha512 as _sha512
@@ -38,8 +41,28 @@ COLUMNS = 51  # 5 * 51 = 255 bits
 WINDOW_BITS = 4  # of the multiples of a public key
 IDENTITY = (0, 1, 1, 0)
 
+
+class Table:
+    """Rows of numbers, each below 2^256, in one piece: as integers they would take five times the heap."""
+
+    def __init__(self, rows: int, columns: int) -> None:
+        self._row_bytes = columns * KEY_BYTES
+        self._packed = bytearray(rows * self._row_bytes)
+
+    def put(self, row: int, numbers: "tuple[int, ...]") -> None:
+        at = row * self._row_bytes
+        self._packed[at : at + self._row_bytes] = b"".join([number.to_bytes(KEY_BYTES, "little") for number in numbers])
+
+    def get(self, row: int) -> "list[int]":
+        at = row * self._row_bytes
+        edges = range(at, at + self._row_bytes, KEY_BYTES)
+        return [_number(self._packed[edge : edge + KEY_BYTES]) for edge in edges]
+
+
+# Both are made while the heap is new: a worn one may have no piece as long as these.
+_comb = Table(1 << TEETH, 3)  # prepared points
+_multiples = Table(1 << WINDOW_BITS, 4)  # of the public key in hand
 _own_pair = [b"", b""]  # the seed used last, and its public key
-_comb: "list[bytes]" = []  # 32 points of 3 numbers of 32 bytes: as integers they would take three times the heap
 
 
 def public_key(seed: bytes) -> bytes:
@@ -59,9 +82,9 @@ def sign(seed: bytes, public: bytes, message: bytes) -> bytes:
     if public != public_key(seed):
         raise ValueError("public key of another seed")
     scalar, prefix = _expand(seed)
-    nonce = _number(_sha512(prefix + message)) % L
+    nonce = _number(_sha512(prefix, message)) % L
     r = _encode(_times_base(nonce))
-    challenge = _number(_sha512(r + public + message)) % L
+    challenge = _number(_sha512(r, public, message)) % L
     return r + ((nonce + challenge * scalar) % L).to_bytes(32, "little")
 
 
@@ -78,7 +101,7 @@ def verify(public: bytes, message: bytes, signature: bytes) -> bool:
     if s >= L or a is None or _is_small_order(a):
         return False
     r = signature[:32]
-    challenge = _number(_sha512(r + public + message)) % L
+    challenge = _number(_sha512(r, public, message)) % L
     x, y, z, t = a
     found = _times_base_and(s, challenge, (P - x, y, z, P - t))
     # Comparing bytes refuses every non-canonical R; the point is then known without a square root.
@@ -93,7 +116,7 @@ def key_is_sound(public: bytes) -> bool:
     return point is not None and not _is_small_order(point)
 
 
-def _number(raw: bytes) -> int:
+def _number(raw: "bytes | bytearray") -> int:
     return int.from_bytes(raw, "little")
 
 
@@ -184,36 +207,39 @@ def _is_small_order(point: "Point") -> bool:
 
 
 def _prepare() -> None:
-    """Fill the comb: entry k is the sum of 2^(51 j) B over the bits j of k."""
+    """Fill the comb: row k is the sum of 2^(51 j) B over the bits j of k."""
     base = _decode((4 * pow(5, P - 2, P) % P).to_bytes(32, "little"))
     assert base is not None
-    points: "list[Point]" = [IDENTITY]
-    for _ in range(TEETH):
-        points = points + [_add(point, base) for point in points]
+    points = Table(1 << TEETH, 4)
+    points.put(0, IDENTITY)
+    for tooth in range(TEETH):
+        for k in range(1 << tooth):
+            points.put(k + (1 << tooth), _add(_row(points, k), base))
         base = _double(base, COLUMNS)
-    for (x, y, _, _), inverse in zip(points, _inverses([point[2] for point in points])):
-        x, y = x * inverse % P, y * inverse % P
-        numbers = ((y + x) % P, (y - x) % P, 2 * D * x * y % P)
-        _comb.append(b"".join([number.to_bytes(32, "little") for number in numbers]))
+    # All inverses of Z for the price of one (Montgomery's trick); the products stand where T is no longer needed.
+    product = 1
+    for k in range(1 << TEETH):
+        x, y, z, _ = points.get(k)
+        points.put(k, (x, y, z, product))
+        product = product * z % P
+    inverse = pow(product, P - 2, P)
+    for k in range((1 << TEETH) - 1, -1, -1):
+        x, y, z, product = points.get(k)
+        own, inverse = inverse * product % P, inverse * z % P
+        x, y = x * own % P, y * own % P
+        _comb.put(k, ((y + x) % P, (y - x) % P, 2 * D * x * y % P))
 
 
-def _tooth(column: int) -> "Prepared":
-    """The comb's entry for a column of the scalar."""
-    packed = _comb[column]
-    return _number(packed[:32]), _number(packed[32:64]), _number(packed[64:])
+def _prepared() -> Table:
+    """The comb, filled at its first use; its first row is never zero then."""
+    if not _comb.get(0)[0]:
+        _prepare()
+    return _comb
 
 
-def _inverses(numbers: "list[int]") -> "list[int]":
-    """The inverse of each of numbers modulo P, for the price of one (Montgomery's trick)."""
-    products = [1]
-    for number in numbers:
-        products.append(products[-1] * number % P)
-    inverse = pow(products.pop(), P - 2, P)
-    found = []
-    while products:
-        found.append(inverse * products.pop() % P)
-        inverse = inverse * numbers[len(products)] % P
-    return found[::-1]
+def _row(table: Table, row: int) -> "Point":
+    x, y, z, t = table.get(row)
+    return x, y, z, t
 
 
 def _column(scalar: int, i: int) -> int:
@@ -223,29 +249,33 @@ def _column(scalar: int, i: int) -> int:
     return column
 
 
+def _tooth(comb: Table, column: int) -> "Prepared":
+    plus, minus, t2d = comb.get(column)
+    return plus, minus, t2d
+
+
 def _times_base(scalar: int) -> "Point":
-    if not _comb:
-        _prepare()
+    comb = _prepared()
     point = IDENTITY
     for i in range(COLUMNS - 1, -1, -1):
-        point = _add_prepared(_double(point), _tooth(_column(scalar, i)))
+        point = _add_prepared(_double(point), _tooth(comb, _column(scalar, i)))
     return point
 
 
 def _times_base_and(base_scalar: int, scalar: int, other: "Point") -> "Point":
     """base_scalar * B + scalar * other. The comb joins in when 51 doublings are left, so it needs none of its own."""
-    if not _comb:
-        _prepare()
-    multiples = [IDENTITY, other]
-    for _ in range((1 << WINDOW_BITS) - 2):
-        multiples.append(_add(multiples[-1], other))
+    comb = _prepared()
+    point = IDENTITY
+    for times in range(1 << WINDOW_BITS):
+        _multiples.put(times, point)
+        point = _add(point, other)
     point = IDENTITY
     for i in range(252, COLUMNS, -WINDOW_BITS):  # 252, 248 .. 52: both scalars are below 2^253
-        point = _add(_double(point, WINDOW_BITS), multiples[scalar >> i & 15])
+        point = _add(_double(point, WINDOW_BITS), _row(_multiples, scalar >> i & 15))
     for i in range(COLUMNS, -1, -1):
         point = _double(point)
         if i < COLUMNS:
-            point = _add_prepared(point, _tooth(_column(base_scalar, i)))
+            point = _add_prepared(point, _tooth(comb, _column(base_scalar, i)))
         if i % WINDOW_BITS == 0:
-            point = _add(point, multiples[scalar >> i & 15])
+            point = _add(point, _row(_multiples, scalar >> i & 15))
     return point

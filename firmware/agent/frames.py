@@ -42,7 +42,8 @@ def encode(message: "list[Any]") -> bytes:
     body = cbor.encode(message)
     stuffed = _stuff(body + binascii.crc32(body).to_bytes(CRC_BYTES, "little"))
     assert len(stuffed) < FRAME_BYTES_MAX
-    return stuffed + b"\0"
+    stuffed.append(0)
+    return bytes(stuffed)
 
 
 class Reader:
@@ -143,7 +144,7 @@ def _fits(letter: str, field: "Any") -> bool:
     return isinstance(field, bytes) and (not size or len(field) == size)
 
 
-def _stuff(raw: bytes) -> bytes:
+def _stuff(raw: bytes) -> bytearray:
     """COBS: raw without its zeros, each replaced by the distance to the next."""
     out = bytearray()
     start = 0
@@ -156,7 +157,7 @@ def _stuff(raw: bytes) -> bytes:
         if zero >= 0:
             start += 1
         elif end == len(raw):
-            return bytes(out)
+            return out
 
 
 def _unstuff(stuffed: bytes) -> "bytes | None":

@@ -9,6 +9,7 @@ from agent import frames
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import Any, Protocol
 
     class Store(Protocol):
@@ -78,14 +79,15 @@ class Link:
                 others.append(message)
         return others
 
-    def due(self, now_ms: int) -> "list[bytes]":
-        """Frames to send now."""
+    def due(self, now_ms: int) -> "Iterator[bytes]":
+        """Frames to send now, each made when it is asked for: a window of them would be a tenth of the heap."""
         if not self.welcomed:
-            if now_ms < self._hello_due_ms:
-                return []
-            self._hello_due_ms = now_ms + self._resend_ms
-            return [self._hello()]
-        return self._wanted() + self._window(now_ms)
+            if now_ms >= self._hello_due_ms:
+                self._hello_due_ms = now_ms + self._resend_ms
+                yield self._hello()
+            return
+        yield from self._wanted()
+        yield from self._window(now_ms)
 
     def idle_until(self, now_ms: int) -> int:
         """When something may be due although nothing arrives; now_ms when there is more to send at once."""
@@ -136,31 +138,31 @@ class Link:
         ):
             self._wants.append([first, thru])
 
-    def _wanted(self) -> "list[bytes]":
+    def _wanted(self) -> "Iterator[bytes]":
         """Refills; they do not move the window (W56)."""
-        answers: "list[bytes]" = []
-        while self._wants and len(answers) < WANTED_PER_TURN:
+        answers = 0
+        while self._wants and answers < WANTED_PER_TURN:
             want = self._wants[0]
             record = self._store.read(want[0])
             if record is not None:
-                answers.append(frames.encode([frames.RECORD, record]))
+                answers += 1
+                yield frames.encode([frames.RECORD, record])
             want[0] += 1
             if want[0] > want[1]:
                 self._wants.pop(0)
             elif record is None:
                 break  # at most one miss per turn: a wide want must not hold up the unit
-        return answers
 
-    def _window(self, now_ms: int) -> "list[bytes]":
+    def _window(self, now_ms: int) -> "Iterator[bytes]":
         if self.relayed_next < self._sent_next and now_ms >= self._resend_due_ms:
             self._silent_resends += 1
             if self._silent_resends >= SILENT_RESENDS_MAX:
                 self.welcomed = False
                 self._hello_due_ms = now_ms + self._resend_ms
-                return [self._hello()]
+                yield self._hello()
+                return
             self.resends += self._sent_next - self.relayed_next
             self._sent_next = self.relayed_next
-        sent = []
         while self._sent_next < min(self._store.next_seq, self.relayed_next + WINDOW_RECORDS):
             record = self._store.read(self._sent_next)
             if record is None:
@@ -168,9 +170,8 @@ class Link:
                 break
             if self._sent_next == self.relayed_next:
                 self._resend_due_ms = now_ms + self._resend_ms
-            sent.append(frames.encode([frames.RECORD, record]))
             self._sent_next += 1
-        return sent
+            yield frames.encode([frames.RECORD, record])
 
     def _step_over(self) -> None:
         """The journal cannot give back the next record: once all before it are relayed, begin anew after it."""

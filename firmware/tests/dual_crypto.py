@@ -1,5 +1,6 @@
 """Signatures and their envelope, on both interpreters: our own cases, RFC 8032, Wycheproof, PyNaCl and wire/vectors."""
 
+import struct
 from binascii import hexlify, unhexlify
 
 from agent import cose
@@ -42,6 +43,15 @@ def test_sha512_of_known_messages() -> None:
         assert sha512(case["message"]) == case["digest"], len(case["message"])
 
 
+def test_sha512_of_parts_is_that_of_the_whole() -> None:
+    whole = bytes(range(256)) * 2
+    for first in (0, 1, 64, 111, 127, 128, 129, 255, 300):
+        for second in (0, 1, 63, 127, 128, 129, 200):
+            for end in (0, 111, 112, 128, 240, 512):
+                parts = whole[:first], whole[first : first + second], whole[first + second : end]
+                assert sha512(*parts) == sha512(b"".join(parts)), (first, second, end)
+
+
 def root_fraction(number: int, power: int) -> int:
     """The first 64 bits of the fraction of the power-th root of number (FIPS 180-4 sections 4.2.3 and 5.3.5)."""
     low, high = 0, 1 << 70  # roots of the primes used are below 2^6
@@ -56,8 +66,9 @@ def root_fraction(number: int, power: int) -> int:
 
 def test_sha512_begins_with_the_roots_of_primes() -> None:
     primes = [number for number in range(2, 410) if all([number % divisor for divisor in range(2, number)])]
-    assert len(primes) == len(sha512_constants._K)
-    for prime, constant in zip(primes, sha512_constants._K):
+    constants = struct.unpack(">80Q", sha512_constants._K)
+    assert len(primes) == len(constants)
+    for prime, constant in zip(primes, constants):
         assert constant == root_fraction(prime, 3), prime
     for prime, constant in zip(primes, sha512_constants._START):
         assert constant == root_fraction(prime, 2), prime

@@ -147,5 +147,5 @@ class Records:
 def test_the_link_repeats_its_hello_at_every_width_of_uptime_and_seq() -> None:
     for edge in EDGES:
         link = Link(Records(edge - 1), (b"kid-0001", "U-01", 1, 1, "fw"), 2000)
-        sent = [len(link.due(uptime_ms)) for uptime_ms in range(edge - 2500, edge + 2501, 500)]
+        sent = [len(list(link.due(uptime_ms))) for uptime_ms in range(edge - 2500, edge + 2501, 500)]
         assert sent == [1, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0], sent

@@ -47,6 +47,7 @@ class UnixUnit:
         settings: Mapping[str, str] | None = None,
         link: Path | None = None,
         scanner: Path | None = None,
+        heap_bytes: int = HEAP_BYTES,
     ) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self.directory = directory
@@ -54,6 +55,7 @@ class UnixUnit:
         self.nor = Nor(directory / "flash.bin", SLOTS_BYTES + journal_bytes)
         self._console = directory / "console.log"
         self._speed = speed
+        self._heap_bytes = heap_bytes
         self._firmware: subprocess.Popen[bytes] | None = None
         self._power = threading.RLock()
         self._board = Board(
@@ -112,7 +114,7 @@ class UnixUnit:
             with bus, self._console.open("ab") as console:
                 descriptors = (bus.fileno(), link_fd, scanner_fd)
                 self._firmware = subprocess.Popen(
-                    [*_micropython(), *on_firmware("import main_unix", HEAP_BYTES), *map(str, descriptors)],
+                    [*_micropython(), *on_firmware("import main_unix", self._heap_bytes), *map(str, descriptors)],
                     pass_fds=descriptors,
                     stdin=subprocess.DEVNULL,
                     stdout=console,

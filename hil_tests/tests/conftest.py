@@ -9,9 +9,12 @@ from typing import Any
 import pytest
 
 from hil_tests import figures
+from hil_tests.bench.unix_unit import HEAP_BYTES
 from hil_tests.checker import Truth
 from hil_tests.stage import Stage
 from hil_tests.story import DEFAULT_SPEED, Story
+
+HEAP_RESERVE_BYTES = 8 * 1024  # the story does without these: a unit on a busy machine must not come near its end
 
 
 @dataclass
@@ -44,7 +47,8 @@ class Told:
 @pytest.fixture(scope="session")
 def told(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Told]:
     log: list[str] = []
-    with Stage(tmp_path_factory.mktemp("story") / "state", speed=DEFAULT_SPEED, web=True) as stage:
+    folder, heap_bytes = tmp_path_factory.mktemp("story") / "state", HEAP_BYTES - HEAP_RESERVE_BYTES
+    with Stage(folder, speed=DEFAULT_SPEED, web=True, heap_bytes=heap_bytes) as stage:
         stage.rise()
         story = Story(stage, log.append, threading.Event())
         story.play()
