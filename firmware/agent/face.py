@@ -98,9 +98,7 @@ class Face:
         """The panel as things are now. stopped: no scan can be taken."""
         self._due_ms = self._hal.real_ms() + PANEL_REAL_MS
         procedure, custody = self._procedure, self._custody_line(relayed_next)
-        if stopped and not self._journal.next_seq:
-            lines = panel.unreadable()
-        elif stopped:
+        if stopped:
             lines = panel.full(procedure.batch, procedure.step, custody)
         else:
             prompt = self._dialogue.prompt()

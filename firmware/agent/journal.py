@@ -51,6 +51,7 @@ RESERVED_PAGES = 8  # kept from ordinary records: room to boot, and to say in a 
 SURVEY_CORRECTIONS = 2  # pages of each block that the survey tries to put right: one of them tells the lap
 BLOCKS_AHEAD = 4  # behind the newest block found: each of their pages is tried, as none of them may be free
 CORRECTIONS = 512  # pages that the search for the last record tries to put right; one costs some ms
+RUINED_BLOCKS = 2  # a first boot cut short again and again hardly fills one
 BLANKS_AT_END = 2  # a boot leaves one page out, never two: behind so many nothing of the block is used
 NONE = -1
 UNKNOWN = -2
@@ -64,8 +65,8 @@ class Journal:
     """The records of one stream. Call recover() once, before anything else.
 
     next_seq, head: what the next record must carry as seq and prev. torn: records that a power cut left unfinished
-    behind the last whole one. ruined: blocks that are full and tell nothing. freed_next: every record before it may be
-    overwritten.
+    behind the last whole one. is_ruined: records were written here, and no whole one is left: which seqs were used,
+    nobody knows. freed_next: every record before it may be overwritten.
 
     Pages and blocks are numbered for ever; number modulo the ring's size is the place in flash.
     """
@@ -87,7 +88,7 @@ class Journal:
         self.head = FIRST_PREV
         self.freed_next = 0
         self.torn = 0
-        self.ruined = 0
+        self.is_ruined = False
 
     @property
     def first_seq(self) -> int:
@@ -114,12 +115,14 @@ class Journal:
 
     def recover(self) -> None:
         """Learn from flash what was saved. Writes nothing; may be repeated, and gives the same answer."""
-        newest = self._look_ahead(self._survey())
+        newest, untold = self._survey()
+        newest = self._look_ahead(newest)
         self._erased_thru = (newest + 1) * BLOCK_PAGES
         self._next = self._end_of(newest)
         self.freed_next = 0
         self._corrections_left = CORRECTIONS
         self._find_head(newest)
+        self.is_ruined = self.next_seq == 0 and self._next // BLOCK_PAGES + untold >= RUINED_BLOCKS
 
     def rejoin(self, next_seq: int, head: bytes) -> None:
         """Go on at next_seq, when somebody who remembers the digest knows of a later record than flash gives back."""
@@ -285,15 +288,18 @@ class Journal:
 
     # Recovery
 
-    def _survey(self) -> int:
-        """Read the first page of each block; set _oldest, and _firsts to what is not known yet; the newest block."""
+    def _survey(self) -> "tuple[int, int]":
+        """Read the first page of each block; set _oldest, and _firsts to what is not known yet.
+
+        The newest block, and how many blocks are full and tell nothing.
+        """
         laps = bytearray(2 * self._blocks)  # packed: a list of the same is the largest piece of heap that a boot needs
         newest = NONE
-        self.ruined = 0
+        untold = 0
         for place in range(self._blocks):
             lap = self._lap_of_block(place)
             if lap == UNKNOWN:
-                self.ruined, lap = self.ruined + 1, NONE
+                untold, lap = untold + 1, NONE
             struct.pack_into("<h", laps, 2 * place, lap)
             if lap != NONE:
                 newest = max(newest, lap * self._blocks + place)
@@ -305,7 +311,7 @@ class Journal:
             self._firsts[place] = UNKNOWN if live else NONE
             oldest = min(oldest, number) if live else oldest
         self._oldest = self._tail = oldest if newest >= self._blocks else 0  # in the first lap nothing was overwritten
-        return newest
+        return newest, untold
 
     def _look_ahead(self, newest: int) -> int:
         """The newest block, when some of its pages were ruined and so it told the survey nothing."""

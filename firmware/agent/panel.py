@@ -109,11 +109,6 @@ def full(batch: str, step: str, custody: str) -> "list[str]":
     )
 
 
-def unreadable() -> "list[str]":
-    """The journal has no room, and none of it can be read: no gateway will make room either."""
-    return lines("JOURNAL DAMAGED", "No record of it can", "be read. DO NOT SCAN.", "Call the supervisor.", "", "")
-
-
 def not_enrolled() -> "list[str]":
     return lines("NOT ENROLLED", "This unit has no", "identity yet.", "Bring it to", "provisioning.", "")
 

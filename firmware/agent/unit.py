@@ -37,7 +37,6 @@ TURN_REAL_MS = 100  # the panel's clock, and how long readings may wait in the s
 REPLAY_PER_FEED = 32  # records that a boot replays between two words to the watchdog
 SEED_BYTES = 32
 READINGS_AT_ONCE = 8
-RUINED_BLOCKS = 2  # a first boot cut short again and again hardly fills one
 CONFIG_KEYS = (1, 2, 3, 4, 5, 6)  # unit, epoch, cloud public key, channels, entropy, site offset in minutes
 CONFIG_SEED = 7  # added by the unit itself
 CONFIG_SCANNER = 8  # {1 prefix, 2 suffix, 3 the byte that stands for GS}, all optional
@@ -109,11 +108,12 @@ class Unit:
             raise OutOfService(panel.broken("Configuration is", "damaged."))  # noqa: B904  MicroPython keeps no cause
         if not whole:
             raise OutOfService(panel.broken("Cloud key is missing", "or wrong."))
-        self._is_new = CONFIG_SEED not in config
-        if self._is_new:
+        if CONFIG_SEED not in config:
             self._journal.recover()
             if self._journal.next_seq:  # records of a key that is gone: another one cannot go on with them
                 raise OutOfService(panel.broken("Identity is lost:", "enrol a new epoch."))
+            if self._journal.is_ruined:
+                raise OutOfService(panel.broken("Flash is not empty:", "erase all of it."))
             config[CONFIG_SEED] = hashlib.sha256(self._hal.entropy(SEED_BYTES) + config[5]).digest()
             self._slots.store("config", cbor.encode(config))
         self._slots.mend("config")
@@ -135,8 +135,6 @@ class Unit:
         if self._boot_journaled or not self._custody.may_boot:
             return
         if self._journal.next_seq == 0:
-            if self._journal.ruined >= RUINED_BLOCKS and not self._is_new:  # which seqs were used, nobody knows
-                raise OutOfService(panel.broken("Journal is ruined:", "enrol a new epoch."))
             signer, hal = self._signer, self._hal
             body = events.genesis(self._unit_id, self._epoch, signer.public_key, hal.model, FIRMWARE, signer.kind)
             self._append(events.GENESIS, body)
@@ -147,6 +145,8 @@ class Unit:
     def _rebuild(self) -> None:
         """The state of batch, step and badge: from the checkpoint, and from every record after it."""
         state, boot, seq = self._custody.recover()
+        if self._journal.is_ruined:
+            raise OutOfService(panel.broken("Journal is ruined:", "enrol a new epoch."))
         if state is not None:
             self._procedure.resume(state)
         last = events.BOOT

@@ -6,11 +6,8 @@ two at which counters of other makes wrap, so that 50 days need not pass.
 
 import hashlib
 
-from agent import cbor, cose, ed25519, events, frames, panel
-from agent.clock import Clock
-from agent.dialogue import Dialogue
-from agent.face import ONE_SCAN_MS, Face, OutOfOrder
-from agent.procedure import Procedure
+from agent import cbor, cose, ed25519, events, frames
+from agent.face import ONE_SCAN_MS, OutOfOrder
 from agent.signals import BLINK_MS, REMIND_MS
 from agent.unit import OutOfService, Unit
 from tests.nor_flash import NorFlash
@@ -164,27 +161,6 @@ def test_the_age_of_the_oldest_record_survives_a_restart() -> None:
     board.heard = archived + frames.encode([frames.TIME, NOW_MS + 4 * HOUR_MS, 10])
     run(unit, board, 10500)
     assert board.lines[5].endswith("wait 3h"), board.lines  # 4 h less the 2 s that it was saved after the first word
-
-
-class NothingLeft:
-    """A journal and its custody when every block is worn or unreadable."""
-
-    next_seq = oldest = lost_scans = 0
-    used_bytes = size_bytes = 8 * 4096
-    nearly_full = True
-
-    def oldest_waits(self, uptime_ms: int, now: "tuple[int, int] | None") -> "tuple[int, bool]":
-        return uptime_ms, True
-
-
-def test_a_journal_that_holds_nothing_and_takes_nothing_is_not_called_archived() -> None:
-    board, nothing, procedure = Board(), NothingLeft(), Procedure()
-    face = Face(board, Clock(0), procedure, Dialogue(procedure), nothing, nothing)  # type: ignore[arg-type]
-    face.turn(0, stopped=True)
-    assert board.lines[0] == "JOURNAL DAMAGED"
-    assert not [line for line in board.lines if "archived" in line]
-    assert max([len(line) for line in board.lines]) <= panel.LINE_CHARS
-    assert (board.lights, board.sounds) == (["red"], ["alarm"])
 
 
 def test_a_unit_out_of_service_blinks_reminds_and_refuses() -> None:
