@@ -33,7 +33,7 @@ from hil_tests.bench.nor import Cut
 from hil_tests.bench.peer import CLOUD_KEY
 from hil_tests.bench.rp2040_chip import FlashOperation
 from hil_tests.bench.rp2040_unit import Rp2040Unit
-from hil_tests.tests.test_bench_batch import NOW_MS, cartridge, order, plain
+from hil_tests.bench.small_batch import NOW_MS, cartridge, order, plain
 
 CUT_POINTS = 302
 PROCESSES = 2

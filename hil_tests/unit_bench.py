@@ -33,7 +33,7 @@ from hil_tests.bench.memory_board import MemoryBoard, MemoryPeer
 from hil_tests.bench.peer import CLOUD_KEY, GatewayEnd
 from hil_tests.bench.prompt import Prompt
 from hil_tests.bench.rp2040_unit import ChipPeer, Rp2040Unit
-from hil_tests.tests.test_bench_batch import NOW_MS, cartridge, order, plain
+from hil_tests.bench.small_batch import NOW_MS, cartridge, order, plain
 from tools import board_image
 
 LIMITS = {  # DESIGN section 8; more than that is a miss

@@ -36,6 +36,7 @@ class GatewayEnd:
         self.arrivals: list[int] = []  # seqs in order of arrival, repeats included
         self.hellos: list[frames.Hello] = []
         self.statuses: list[frames.Status] = []
+        self.said = bytearray()  # all that came from the unit, noise too
         self.acks = True
         self.archive_every: int | None = None  # receipts by itself, for every so many records
         self.archived_next = 0
@@ -86,6 +87,7 @@ class GatewayEnd:
     def hear(self, chunk: bytes) -> None:
         """Bytes have come from the unit."""
         with self._lock:
+            self.said += chunk
             for message in self._reader.feed(chunk):
                 self._hear(message)
 

@@ -15,7 +15,7 @@ from types import TracebackType
 from agent import signals
 
 import wire
-from hil_tests.bench.board_image import blank_flash, image_path, journal_of
+from hil_tests.bench.board_image import JOURNAL_START, SLOTS_START, blank_flash, image_path, journal_of
 from hil_tests.bench.devices.ssd1306 import Ssd1306Model
 from hil_tests.bench.devices.world import BOARD_CHANNELS, BOARD_SENSORS, LID, World
 from hil_tests.bench.nor import Cut, PowerLost
@@ -264,6 +264,10 @@ class Rp2040Unit:
     def journal(self) -> list[bytes]:
         """Every record that the flash holds, oldest first, whether archived or not."""
         return journal_of(self.flash)
+
+    def slots(self) -> bytes:
+        """The part of the flash beside the journal: key, order, state."""
+        return self.flash[SLOTS_START:JOURNAL_START]
 
     @property
     def misuse(self) -> str | None:

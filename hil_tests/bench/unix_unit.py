@@ -223,6 +223,10 @@ class UnixUnit:
         """Every record that the flash holds, oldest first, whether archived or not."""
         return truth.records((self.directory / "flash.bin").read_bytes()[SLOTS_BYTES:])
 
+    def slots(self) -> bytes:
+        """The part of the flash beside the journal: key, order, state."""
+        return (self.directory / "flash.bin").read_bytes()[:SLOTS_BYTES]
+
     def console(self) -> str:
         """What the firmware printed: nothing, unless it crashed."""
         return self._console.read_text(errors="replace") if self._console.exists() else ""

@@ -58,6 +58,9 @@ class BenchUnit(Protocol):
     def journal(self) -> list[bytes]:
         """Every record that the flash holds, oldest first."""
 
+    def slots(self) -> bytes:
+        """The part of the flash beside the journal: key, order, state."""
+
     def console(self) -> str:
         """What the firmware printed: nothing, unless it crashed."""
 

@@ -9,56 +9,24 @@ from pathlib import Path
 import pytest
 
 import wire
+from hil_tests.bench.judged import judged
 from hil_tests.bench.peer import CLOUD_KEY, CLOUD_SEED, Peer, provisioned
+from hil_tests.bench.small_batch import (
+    BATCH,
+    BUFFER_GTIN,
+    CARTRIDGE_GTIN,
+    NOW_MS,
+    cartridge,
+    label,
+    open_batch,
+    order,
+    plain,
+    scan,
+)
 from hil_tests.bench.unix_unit import UnixUnit
 from wire import RecordType, ScanVerdict, StepAction
 
 SPEED = 20.0
-NOW_MS = 1_795_000_000_000  # November 2026
-BATCH = "B-2026-0017"
-
-
-def gtin(first13: str) -> str:
-    total = sum(int(digit) * (3 if at % 2 == 0 else 1) for at, digit in enumerate(first13))
-    return first13 + str(-total % 10)
-
-
-CARTRIDGE_GTIN, BUFFER_GTIN = gtin("0952000001001"), gtin("0952000001002")
-
-
-def label(trade_item: str, rest: str) -> bytes:
-    return f"]d201{trade_item}{rest}\r\n".encode()
-
-
-def cartridge(serial: str, expiry: str = "271231") -> bytes:
-    return label(CARTRIDGE_GTIN, f"17{expiry}21{serial}")
-
-
-def plain(text: str) -> bytes:
-    return f"]d1{text}\r\n".encode()
-
-
-def order(kid: bytes, number: int = 1, batch: str = BATCH) -> wire.Order:
-    return wire.Order(
-        number=number,
-        kid=kid,
-        batch=batch,
-        recipe="car-t",
-        version=2,
-        recipe_digest=bytes(32),
-        steps=(
-            wire.OrderStep("load", "Load cartridge", ("donor", "cartridge")),
-            wire.OrderStep("wash", "Wash cells", ("buffer",)),
-            wire.OrderStep("seal", "Seal", ()),
-        ),
-        items=(
-            wire.OrderItem("donor", "Donor bag", "", 0, "=A99991234567800"),
-            wire.OrderItem("cartridge", "Cartridge", CARTRIDGE_GTIN, 5, None),
-            wire.OrderItem("buffer", "Wash buffer", BUFFER_GTIN, 6, None),
-        ),
-        issued_ms=NOW_MS,
-        limits=(wire.OrderLimit("temperature", 3600, 3800, -2, 5000, ()),),
-    )
 
 
 @pytest.fixture
@@ -79,46 +47,10 @@ def peer(unit: UnixUnit) -> Iterator[Peer]:
         yield gateway
 
 
-def judged(unit: UnixUnit) -> list[wire.Judged]:
-    """Every record of the flash, judged by the host's own code."""
-    raws = unit.journal()
-    genesis = wire.decode_record(raws[0])
-    assert isinstance(genesis.body, wire.Genesis)
-    key = genesis.body.public_key
-    return wire.judge_run(
-        raws,
-        key_for=lambda kid: key if kid == genesis.kid else None,
-        digests_of=lambda _kid, _seq: frozenset(),
-    )
-
-
-def assert_contiguous(unit: UnixUnit) -> list[wire.Record]:
-    found = judged(unit)
-    assert {verdict.finding for verdict in found} == {wire.Finding.CONTIGUOUS}
-    records = [verdict.record for verdict in found if verdict.record is not None]
-    assert [record.seq for record in records] == list(range(len(records)))
-    for record in records:
-        wire.verify_record(record, records[0].body.public_key)  # type: ignore[union-attr]
-    return records
-
-
-def scan(unit: UnixUnit, raw: bytes, *words: str) -> None:
-    unit.scan(raw)
-    for word in words:
-        unit.wait_panel(word)
-
-
-def open_batch(unit: UnixUnit, peer: Peer) -> None:
-    peer.order(order(peer.kid))
-    scan(unit, plain("CT/BADGE/OP-1"), "Welcome OP-1")
-    unit.wait_panel("Scan BATCH OPEN")
-    scan(unit, plain("CT/BATCH/OPEN"), "Batch open", BATCH)
-
-
 def test_a_scan_becomes_a_record_that_the_host_verifies(unit: UnixUnit, peer: Peer) -> None:
     scan(unit, plain("CT/BADGE/OP-1"), "Welcome OP-1")
     peer.wait_types(RecordType.GENESIS, RecordType.BOOT, RecordType.CHANNELS, RecordType.OPERATOR)
-    assert [record.raw for record in assert_contiguous(unit)][: len(peer.records)] == [
+    assert [record.raw for record in judged(unit.journal())][: len(peer.records)] == [
         peer.records[seq] for seq in sorted(peer.records)
     ]
 
@@ -136,7 +68,7 @@ def test_a_whole_batch(unit: UnixUnit, peer: Peer) -> None:
     scan(unit, plain("CT/STEP/SKIP/seal/no sealer here"), "Step skipped", "scan BATCH CLOSE")
     scan(unit, plain("CT/NOTE/all well"), "Note recorded")
     scan(unit, plain("CT/BATCH/CLOSE"), "Batch closed")
-    records = assert_contiguous(unit)
+    records = judged(unit.journal())
     close = records[-1] if records[-1].type == RecordType.BATCH_CLOSE else records[-2]
     assert isinstance(close.body, wire.BatchClose)
     mine = records[close.body.first_seq : close.seq]
@@ -156,7 +88,7 @@ def test_a_whole_batch(unit: UnixUnit, peer: Peer) -> None:
 
 
 def refusals(unit: UnixUnit) -> list[tuple[str, str | None]]:
-    scans = [record.body for record in assert_contiguous(unit) if isinstance(record.body, wire.Scan)]
+    scans = [record.body for record in judged(unit.journal()) if isinstance(record.body, wire.Scan)]
     return [(found.asked, found.reason) for found in scans if found.verdict == ScanVerdict.REFUSED]
 
 
@@ -196,7 +128,7 @@ def test_two_people_override_what_the_unit_refused(unit: UnixUnit, peer: Peer) -
     scan(unit, plain("CT/STEP/START/load"), "Step started")
     scan(unit, plain("=A99991234567900"), "! IDENTITY MISMATCH:", "STOP, call supervisor")
     scan(unit, plain("CT/OVERRIDE/looks like it"), "! Identity is final:", "STOP, call supervisor")
-    records = assert_contiguous(unit)
+    records = judged(unit.journal())
     overrides = [record for record in records if isinstance(record.body, wire.Override)]
     assert [(record.operator, record.body.subject, record.body.second) for record in overrides] == [  # type: ignore[union-attr]
         ("OP-1", "wash", "OP-2"), ("OP-1", "buffer", "OP-2"),
@@ -220,7 +152,7 @@ def test_a_power_cut_ends_an_override_that_was_only_begun(unit: UnixUnit, peer: 
     unit.wait_panel("> START load")
     scan(unit, plain("CT/BADGE/OP-2"), "Welcome OP-2")  # a badge is a badge again
     scan(unit, plain("CT/OVERRIDE/buffer first"), "! Nothing to override")
-    assert not any(isinstance(record.body, wire.Override) for record in assert_contiguous(unit))
+    assert not any(isinstance(record.body, wire.Override) for record in judged(unit.journal()))
 
 
 def test_a_cartridge_of_an_earlier_batch_is_refused_after_power_cuts(unit: UnixUnit, peer: Peer) -> None:
@@ -250,7 +182,7 @@ def test_a_forged_or_foreign_order_is_not_taken(unit: UnixUnit, peer: Peer) -> N
     assert lines[3:5] == ["", ""], "the refusal holds no longer"
     peer.order(order(peer.kid, number=2, batch="B-OLD"))
     scan(unit, plain("CT/BATCH/OPEN"), "Batch open", BATCH)
-    opened = next(record for record in assert_contiguous(unit) if record.type == RecordType.BATCH_OPEN)
+    opened = next(record for record in judged(unit.journal()) if record.type == RecordType.BATCH_OPEN)
     assert isinstance(opened.body, wire.BatchOpen)
     assert opened.batch == BATCH
     peer.order(order(peer.kid, number=9, batch="B-NEXT"))
@@ -270,7 +202,7 @@ def test_the_state_of_a_batch_survives_a_power_cut(unit: UnixUnit, peer: Peer) -
     unit.wait_panel("> scan STEP DONE")
     scan(unit, cartridge("C0001"), "! Already scanned:")
     scan(unit, plain("CT/STEP/DONE"), "Step done", "wash")
-    steps = [record.body for record in assert_contiguous(unit) if isinstance(record.body, wire.Step)]
+    steps = [record.body for record in judged(unit.journal()) if isinstance(record.body, wire.Step)]
     assert [(found.step, found.action) for found in steps] == [("load", StepAction.START), ("load", StepAction.DONE)]
 
 
@@ -300,7 +232,7 @@ def test_an_alarm_stays_on_the_panel_across_a_power_cut_until_acknowledged(unit:
     unit.power_on()
     unit.wait_panel("Restarted: resumed")
     unit.wait_panel("> START load")
-    alarms = [record for record in assert_contiguous(unit) if isinstance(record.body, wire.Alarm)]
+    alarms = [record for record in judged(unit.journal()) if isinstance(record.body, wire.Alarm)]
     acknowledged = [
         record
         for record in alarms

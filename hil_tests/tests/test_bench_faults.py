@@ -5,8 +5,7 @@ from __future__ import annotations
 import hashlib
 import random
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -18,44 +17,19 @@ from agent.unit import CONFIG_SEED
 
 import wire
 from hil_tests.bench import truth
+from hil_tests.bench.judged import judged
 from hil_tests.bench.memory_board import SLOTS_BYTES, MemoryBoard, MemoryPeer
 from hil_tests.bench.nor import BLOCK_BYTES
 from hil_tests.bench.peer import CLOUD_KEY, CLOUD_SEED, Peer, provisioned
+from hil_tests.bench.powered import connect, powered
+from hil_tests.bench.small_batch import BATCH, NOW_MS, cartridge, open_batch, order, plain, scan
 from hil_tests.bench.unix_unit import UnixUnit
-from hil_tests.tests.test_bench_batch import (
-    BATCH,
-    NOW_MS,
-    assert_contiguous,
-    cartridge,
-    open_batch,
-    order,
-    plain,
-    scan,
-)  # fmt: skip
 from tools import enrolment
 from wire import RecordType
 
 JOURNAL_BYTES = 8 * BLOCK_BYTES  # of a board in memory
 CUTS = 54
 TORN_BYTES = (0, None, 1, 7, 8, 100, 255)  # None: the operation completes, and then the power goes
-
-
-@contextmanager
-def powered(directory: Path, *, speed: float = 20.0, journal_blocks: int = 64) -> Iterator[UnixUnit]:
-    """A provisioned unit, switched on; at the end its console must be empty and its flash well treated."""
-    provisioned(directory, journal_bytes=journal_blocks * BLOCK_BYTES)
-    settings = {"debounce_ms": "0"}
-    with UnixUnit(directory, speed=speed, journal_bytes=journal_blocks * BLOCK_BYTES, settings=settings) as unit:
-        unit.power_on()
-        yield unit
-        assert unit.console() == "", "the firmware printed something: it crashed"
-        assert unit.board.misuse is None
-
-
-def connect(unit: UnixUnit, now_ms: int | None = NOW_MS) -> Peer:
-    peer = Peer(unit.link_port, kid=wire.decode_record(unit.journal()[0]).kid, now_ms=now_ms)
-    peer.wait(lambda: bool(peer.hellos), "a hello")
-    return peer
 
 
 def assert_truthful(unit: UnixUnit, peer: Peer) -> None:
@@ -93,7 +67,7 @@ def test_power_cuts_at_every_flash_operation_of_a_step(tmp_path: Path) -> None:
         unit.wait_panel(f"{BATCH} load")
         unit.wait_panel("> Donor bag")
         scan(unit, plain("=A99991234567800"), "OK Donor bag")
-        records = assert_contiguous(unit)
+        records = judged(unit.journal())
         assert sum(record.type == RecordType.BOOT for record in records) > CUTS // 2
         assert [record.boot for record in records] == sorted(record.boot for record in records)
         peer.wait(lambda: peer.next_seq() >= len(records), "everything")
@@ -201,7 +175,7 @@ def test_hostile_scans_do_nothing_but_be_recorded(tmp_path: Path) -> None:
         unit.scan(b"]d1half a code")  # and then silence
         unit.wait_until(lambda _lines: b"half a code" in unit.journal()[-1], "the half code's record")
         scan(unit, plain("CT/NOTE/still here"), "Note recorded")
-        scans = [record.body for record in assert_contiguous(unit) if isinstance(record.body, wire.Scan)]
+        scans = [record.body for record in judged(unit.journal()) if isinstance(record.body, wire.Scan)]
         assert [bytes(found.raw) for found in scans][:3] == [
             b"\x03\x03\x04", b"CT/NOTE/\x03\x04\x1b[2J", b"\x00\x01\x02",
         ]  # fmt: skip

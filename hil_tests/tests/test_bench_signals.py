@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from hil_tests.bench.judged import judged
 from hil_tests.bench.nor import BLOCK_BYTES
 from hil_tests.bench.peer import CLOUD_KEY
+from hil_tests.bench.powered import connect, powered
 from hil_tests.bench.sensor_source import SyntheticSensors
+from hil_tests.bench.small_batch import CARTRIDGE_GTIN, NOW_MS, open_batch, plain, scan
 from hil_tests.bench.unix_unit import UnixUnit
-from hil_tests.tests.test_bench_batch import CARTRIDGE_GTIN, NOW_MS, assert_contiguous, open_batch, plain, scan
-from hil_tests.tests.test_bench_faults import connect, powered
 from tools import enrolment
 from wire import RecordType
 
@@ -72,7 +73,7 @@ def test_a_scanner_with_settings_of_its_own(tmp_path: Path) -> None:
             unit.wait_panel("scan it again")
             unit.scan(f"\x02]d201{CARTRIDGE_GTIN}10L1~21S1\x03".encode())
             unit.wait_panel("No batch is open:")
-        scans = [record.body for record in assert_contiguous(unit) if record.type == RecordType.SCAN]
+        scans = [record.body for record in judged(unit.journal()) if record.type == RecordType.SCAN]
         assert [(scan.raw, scan.reason) for scan in scans] == [  # type: ignore[union-attr]
             (b"]d1CT/NOTE/without its prefix", "truncated"),
             (f"01{CARTRIDGE_GTIN}10L1\x1d21S1".encode(), "no_batch"),

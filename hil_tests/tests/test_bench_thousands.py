@@ -18,15 +18,9 @@ import pytest
 
 import wire
 from hil_tests.bench.peer import Peer
+from hil_tests.bench.powered import connect, powered
+from hil_tests.bench.small_batch import BUFFER_GTIN, cartridge, label, order, plain
 from hil_tests.bench.unix_unit import UnixUnit
-from hil_tests.tests.test_bench_batch import (
-    BUFFER_GTIN,
-    cartridge,
-    label,
-    order,
-    plain,
-)  # fmt: skip
-from hil_tests.tests.test_bench_faults import connect, powered
 from wire import RecordType
 
 RECORDS = int(os.environ.get("CARTRACE_SOAK_RECORDS", "500"))

@@ -5,51 +5,36 @@ On the RP2040 bench it is the real image, with real drivers, and what the panel 
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
 
+from agent import cbor
+from agent.slots import Slots
+from agent.unit import CONFIG_SEED
+
 import wire
+from hil_tests.bench.judged import judged
 from hil_tests.bench.peer import GatewayEnd
+from hil_tests.bench.small_batch import BATCH, BUFFER_GTIN, DONOR_CODE, NOW_MS, cartridge, label, order, plain, scan
 from hil_tests.bench.words import BenchUnit
 from hil_tests.conftest import Bench
-from hil_tests.tests.test_bench_batch import BATCH, BUFFER_GTIN, NOW_MS, cartridge, label, order, plain
 from wire import RecordType, ScanVerdict, StepAction
+from wire.frames import cobs_decode
 from wire.samples import Mark
 
-DONOR = plain("=A99991234567800")
+DONOR = plain(DONOR_CODE)
 DEBOUNCE_MS = 900
 NEAR = 20  # steps of the last digit: the generated waves and their noise, and what a sensor's own step rounds
 MEASURED_MIN = 2
 TORN_BYTES = 100  # of the page that was being programmed when the power went
 
 
-def scan(unit: BenchUnit, raw: bytes, *words: str) -> None:
-    unit.scan(raw)
-    for word in words:
-        unit.wait_panel(word)
-
-
 def signalled(unit: BenchUnit, light: str, sound: str) -> None:
     """Light and buzzer say the same as the panel, at most a moment later."""
     wanted = f"{light} light and the sound {sound!r}, not {unit.light} and {unit.sounds}"
     unit.wait_until(lambda _lines: (unit.light, unit.sounds[-1:]) == (light, [sound]), wanted)
-
-
-def judged(raws: Sequence[bytes]) -> list[wire.Record]:
-    """The records, once the host's own code has found the chain whole and every signature good."""
-    records = [wire.decode_record(raw) for raw in raws]
-    genesis = records[0]
-    assert isinstance(genesis.body, wire.Genesis)
-    key = genesis.body.public_key
-    found = wire.judge_run(
-        raws, key_for=lambda kid: key if kid == genesis.kid else None, digests_of=lambda _kid, _seq: frozenset()
-    )
-    assert {verdict.finding for verdict in found} == {wire.Finding.CONTIGUOUS}
-    assert [record.seq for record in records] == list(range(len(records)))
-    for record in records:
-        wire.verify_record(record, key)
-    return records
 
 
 def morning(unit: BenchUnit, peer: GatewayEnd) -> None:
@@ -93,10 +78,11 @@ def afternoon(unit: BenchUnit) -> None:
     scan(unit, plain("CT/BATCH/CLOSE"), "Batch closed")
 
 
-def plugged(unit: BenchUnit, kid: bytes) -> GatewayEnd:
-    """The cable is back, and so is a gateway that has heard nothing yet."""
+def plugged(unit: BenchUnit, kid: bytes, peers: list[GatewayEnd]) -> GatewayEnd:
+    """The cable is back, and so is a gateway that has heard nothing yet; it joins peers."""
     unit.plug_link()
     peer = unit.connect(kid, NOW_MS)
+    peers.append(peer)
     peer.wait(lambda: bool(peer.hellos), "a hello")
     return peer
 
@@ -104,19 +90,20 @@ def plugged(unit: BenchUnit, kid: bytes) -> GatewayEnd:
 def test_a_batch_with_a_power_cut_in_the_middle(bench: Bench, tmp_path: Path) -> None:
     genesis = bench.provision(tmp_path)
     unit = bench.unit(tmp_path)
+    peers: list[GatewayEnd] = []
     try:
         unit.power_on()
-        peer = plugged(unit, wire.decode_record(genesis).kid)
+        peer = plugged(unit, wire.decode_record(genesis).kid, peers)
         morning(unit, peer)
         before = unit.journal()
         cut_in_the_middle_of_the_step(unit)
         assert unit.journal()[: len(before)] == before, "the cut lost or changed a saved record"
-        peer = plugged(unit, peer.kid)  # a new boot learns the time from its gateway
+        peer = plugged(unit, peer.kid, peers)  # a new boot learns the time from its gateway
         unit.wait_panel("relayed")
         unit.unplug_link()
         afternoon(unit)
         records = judged(unit.journal())
-        peer = plugged(unit, peer.kid)
+        peer = plugged(unit, peer.kid, peers)
         peer.archive_every = 1  # the hello made a clock record, and there may be samples
         peer.wait(lambda: peer.next_seq() >= len(records), "everything")
         unit.wait_panel("archived")
@@ -125,6 +112,36 @@ def test_a_batch_with_a_power_cut_in_the_middle(bench: Bench, tmp_path: Path) ->
         unit.close()
     check(records, peer)
     measured(records, unit)
+    kept_its_key(unit, peers)
+
+
+class Region:
+    """Slots as they lie in a flash."""
+
+    page, block = 256, 4096
+
+    def __init__(self, content: bytes) -> None:
+        self._content, self.size = content, len(content)
+
+    def read(self, address: int, size: int) -> bytes:
+        return self._content[address : address + size]
+
+
+def kept_its_key(unit: BenchUnit, peers: list[GatewayEnd]) -> None:
+    """The seed that its flash holds is the one of its key, and stands in nothing that it said or journaled."""
+    config = Slots(Region(unit.slots())).load("config")  # type: ignore[arg-type]  # nothing is written
+    assert config is not None
+    seed = cbor.decode(config)[CONFIG_SEED]
+    journal = b"".join(unit.journal())
+    assert wire.public_key_of(seed) in journal
+    said = b""
+    for frame in b"".join(bytes(peer.said) for peer in peers).split(b"\0"):
+        with contextlib.suppress(wire.WireError):  # noise
+            said += cobs_decode(frame)
+    assert wire.public_key_of(seed) in said
+    for secret in (seed, hashlib.sha512(seed).digest()[:32]):  # and the scalar that signs
+        assert secret not in journal + said
+        assert secret not in b"".join(bytes(peer.said) for peer in peers)
 
 
 def measured(records: list[wire.Record], unit: BenchUnit) -> None:

@@ -12,7 +12,7 @@ from hil_tests.bench.memory_board import SLOTS_BYTES, MemoryBoard, MemoryPeer
 from hil_tests.bench.nor import BLOCK_BYTES
 from hil_tests.bench.peer import CLOUD_KEY
 from hil_tests.bench.sensor_source import SensorFaults, SyntheticSensors
-from hil_tests.tests.test_bench_batch import NOW_MS, order
+from hil_tests.bench.small_batch import NOW_MS, order
 from tools import enrolment
 from tools.enrolment import ChannelSpec
 from wire import RecordType
