@@ -1,4 +1,4 @@
-"""`python -m cloud COMMAND`: sets Django up, then hands over to cloud/cli.py."""
+"""`python -m cloud COMMAND`: sets Django up, then hands over to cloud/cli/."""
 
 import os
 import sys
