@@ -87,5 +87,6 @@ def badge(
 
 def _show_card(what: str, path: Path, sheets: Sequence[card.Sheet], as_json: bool) -> None:
     codes = [symbol.code for sheet in sheets for symbol in sheet.symbols]
-    said = f"{path} holds {what}: {len(codes)} codes on {len(sheets)} sheets. Print it on A4 at 100 %."
+    papers = f"{len(sheets)} sheet" + "s" * (len(sheets) != 1)
+    said = f"{path} holds {what}: {len(codes)} codes on {papers}. Print it on A4 at 100 %."
     show({"file": str(path), "sheets": len(sheets), "codes": codes}, as_json, said)
