@@ -10,7 +10,7 @@ from agent.face import OutOfOrder
 from agent.hal.rp2 import Hal
 from agent.unit import OutOfService, Unit
 
-COLLECT_BYTES = 24576  # garbage at most before it is collected: more makes the heap ragged, less costs time
+COLLECT_BYTES = 65536  # garbage at most before it is collected, also while there is much to do (a scan makes less)
 BOOT_COLLECT_BYTES = 98304  # recovery makes half a megabyte of garbage: in small pieces that costs half a second
 
 
