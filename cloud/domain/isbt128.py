@@ -41,6 +41,13 @@ _MOD37 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ*"
 _CHECK_FLAGS = 60  # flags of type 3 are this plus the check value (R42)
 
 
+def identity_kind(code: str) -> str | None:
+    """What an identity is, as an order states it (W44): donation, patient, or neither as far as its form tells."""
+    if re.fullmatch(_DONATION, code):
+        return "donation"
+    return "patient" if re.fullmatch(_STRUCTURES["&/"], code) else None
+
+
 def read_isbt128(text: str, plain: str, year: int) -> Label:
     """plain begins with `=` or `&`: one structure, or a compound message of several. Never raises."""
     compound = _COMPOUND.match(plain)

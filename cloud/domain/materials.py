@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from cloud.domain.findings import Findings, Snapshot
+from cloud.domain.isbt128 import identity_kind
 from cloud.domain.label_fields import Label
 from cloud.domain.labels import read_label
 from cloud.domain.overrides import COMMAND, Overruling, RefusedScan
@@ -225,6 +226,12 @@ class Materials(Snapshot):
             findings.note("unexpected_item", message, seq, step=step)
         if item is None:
             return
+        another = self._another_identity(label)
+        if not item.exact and not findings.check("identity_mismatch", another is None):
+            message = (
+                f"{item.name} was accepted, but its label is of {another}, not of this batch ({_short(label.text)})."
+            )
+            findings.note("identity_mismatch", message, seq, step=step)
         if item.exact:
             self._judge_exact(seq, item, label, step, findings)
         else:
@@ -232,11 +239,19 @@ class Materials(Snapshot):
 
     def _judge_exact(self, seq: int, item: Item, label: Label, step: str | None, findings: Findings) -> None:
         code = self._plan.exact.get(item.item)
-        same = code is not None and _is_identity(label, code)
+        same = code is not None and _is_identity(label, code) and self._another_identity(label) is None
         if not findings.check("identity_mismatch", same):
             wanted = f"this batch's is {_short(code)}" if code is not None else "no code is known for this batch"
             message = f"{item.name} was accepted with the code {_short(label.text)}, but {wanted}."
             findings.note("identity_mismatch", message, seq, step=step)
+
+    def _another_identity(self, label: Label) -> str | None:
+        """The donation or patient on the label, beside whatever else, when the batch has one and it is not that."""
+        for named in (label.din, label.coi):
+            ours = {code for code in self._plan.exact.values() if identity_kind(code) == identity_kind(named or "")}
+            if named and ours and named not in ours:
+                return named
+        return None
 
     def _judge_article(
         self, entry: LedgerEntry, item: Item, label: Label, run: StepRun | None, findings: Findings

@@ -73,6 +73,12 @@ class Limits:
         found = [watch.take(at_ms, step, readings) for watch in self._watches]
         return [alarm for alarm in found if alarm is not None]
 
+    def not_saved(self, code: str) -> None:
+        """The alarm that take() told last for code could not be journaled: the next readings tell it again."""
+        for watch in self._watches:
+            if watch.code == code:
+                watch.raised = not watch.raised
+
 
 class _Watch:
     def __init__(self, limit: "Limit", channel: int, exponent: int) -> None:

@@ -140,7 +140,8 @@ class Custody:
     def checkpoint(self, boot: int, state: "dict[int, Any]") -> bool:
         """Write down state and custody, then let the journal overwrite what they no longer need. Whether it was done.
 
-        It is not when the state is larger than its slot. Then a boot replays more, and nothing is freed.
+        It is not when the state is larger than its slot, or the slot is worn. Then a boot replays more, and nothing is
+        freed.
         """
         journal = self._journal
         self._forget_old_ranges()
@@ -151,7 +152,7 @@ class Custody:
         self._checkpoint_next = journal.next_seq  # also when it cannot be kept: it is not tried at every turn
         try:
             self._slots.store("state", cbor.encode(saved))
-        except ValueError:
+        except (ValueError, OSError):
             return False
         journal.trim(self.oldest)
         return True

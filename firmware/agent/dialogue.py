@@ -8,6 +8,7 @@ Spec: wire/SPEC.md section 5 (W28); requirements R17, R21, R31. Pure.
 from agent import commands, events, gs1, scans
 from agent.events import ACCEPTED, COMMENT, OVERRIDE, REFUSED, SCAN, STEP
 from agent.procedure import DONE, START
+from agent.scanner import AMBIGUOUS, TOGETHER
 from agent.verdict import ACCEPT_ITEM, START_STEP, Answer, Refusal
 
 TYPE_CHECKING = False
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from agent.verdict import Event
 
 COMMAND = b"CT/"
+WORDS = (b"BADGE", b"BATCH", b"STEP", b"QTY", b"NOTE", b"ALARM", b"OVERRIDE")
 SCANNER_ENTRY = 1
 OVERRIDE_MS = 60_000  # from the refusal to the override code, and from there to the second badge: both are at hand
 IDENTITY = "identity_mismatch"
@@ -60,6 +62,8 @@ class Dialogue:
     def _answer(self, read: "Read", clock: "Clock", uptime_ms: int) -> Answer:
         if read.flaw:
             raise Refusal(read.flaw, read.words[0], read.words[1])
+        if _has_command_inside(read.raw):
+            raise Refusal(AMBIGUOUS, TOGETHER[0], TOGETHER[1])
         if read.raw[:3] == COMMAND and read.aim not in gs1.GS1_AIMS:
             text = _clean_text(read.raw[3:])
             word, rest = commands.cut(text)
@@ -100,9 +104,11 @@ class Dialogue:
             raise Refusal("not_asked", "Code was damaged:", "scan the code again")
         if not refused.action:
             raise Refusal("not_asked", "No override. Need:", refused.words[1])
-        self._reason = commands.bounded(reason, events.REASON_BYTES)
+        reason = commands.bounded(reason, events.REASON_BYTES)
+        given_up = self._give_up()  # an override that was begun with another reason
+        self._refused, self._reason = refused, reason
         self._until_ms = uptime_ms + self._override_ms
-        return Answer(True, ["Override: " + reason, ""], [])
+        return Answer(True, ["Override: " + reason, ""], given_up)
 
     def _second_badge(self, badge: str) -> Answer:
         first, refused = self._procedure.operator, self._refused
@@ -124,6 +130,16 @@ class Dialogue:
         if not reason:
             return []
         return [(COMMENT, events.comment("override not completed: " + reason), self._procedure.operator)]
+
+
+def _has_command_inside(raw: bytes) -> bool:
+    """Whether a control code stands behind the beginning of a code: two codes that ran together."""
+    at = raw.find(COMMAND, 1)
+    while at > 0:
+        if raw[at + len(COMMAND) :].partition(b"/")[0] in WORDS:
+            return True
+        at = raw.find(COMMAND, at + 1)
+    return False
 
 
 def _clean_text(raw: bytes) -> str:

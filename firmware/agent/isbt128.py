@@ -68,6 +68,15 @@ def check_value(din: str) -> int:
     return (38 - total) % 37
 
 
+def identity_kind(code: str) -> str:
+    """What an order's identity is: "din" for a donation number, "coi" for a chain-of-identity code, else ""."""
+    if len(code) == LENGTHS["="] + 1 and code[0] == "=":  # as it is printed, with its flags
+        code = code[1 : 1 + DIN_CHARS]
+    if _is_donation(code):
+        return "din"
+    return "coi" if code[:2] == "CH" and _is_donation(code[2:]) else ""
+
+
 def _compound(text: str) -> "dict[str, str]":
     """Structures by identifier of a compound message, which says how many it has."""
     head = text[2 : 2 + COMPOUND_CHARS]

@@ -8,6 +8,7 @@ The page format is written down in firmware/README.md. How a power cut is surviv
 - A block is erased whole before its first page is programmed, and only an erase that returned since this boot counts.
   The laps in the pages tell what an erase cut short left behind.
 - A page that may have been started is left alone: writing goes on behind it.
+- A block that an erase does not erase is left out for a lap; a record that a block does not keep goes to the next one.
 - recover() only reads, so a cut during recovery is a cut during nothing.
 
 One flipped bit in a page is put right when the page is read (pages.py).
@@ -84,6 +85,7 @@ class Journal:
         self._tail = 0  # oldest block with something that may not be overwritten
         self._found = (NONE, 0)  # seq that read() found last, and the page after it
         self._corrections_left = CORRECTIONS
+        self._worn = NONE  # the block that was last found not to be erased by an erase
         self.next_seq = 0
         self.head = FIRST_PREV
         self.freed_next = 0
@@ -138,7 +140,7 @@ class Journal:
         assert record[: len(START)] == START
         if not self.room(len(record), spare):
             raise JournalFull("the journal is full: %d bytes that no receipt covers" % self.used_bytes)
-        block = self._write(record) // BLOCK_PAGES
+        block = self._write_somewhere(record) // BLOCK_PAGES
         if self._first(block) == NONE:
             self._firsts[block % self._blocks] = seq
         self.head = hashlib.sha256(record).digest()
@@ -186,10 +188,25 @@ class Journal:
         """
         if self._erased_thru - self._next >= BLOCK_PAGES or not self._is_next_block_free():
             return False
-        self._erase_next_block()
+        if self._erased_thru // BLOCK_PAGES == self._worn:
+            return False
+        try:
+            self._erase_next_block()
+        except OSError:  # the next append leaves it out
+            return False
         return True
 
     # Writing
+
+    def _write_somewhere(self, record: bytes) -> int:
+        """Program record, behind blocks that do not keep what they are told; the number of its first page."""
+        while True:
+            try:
+                return self._write(record)
+            except OSError:  # what is in flash of it is no whole record: begin again in the next block
+                self._next = self._erased_thru
+                if not self.room(len(record), 0):
+                    raise JournalFull("no block keeps the record")  # noqa: B904  MicroPython keeps no cause
 
     def _write(self, record: bytes) -> int:
         """Program record into the next pages; the number of the first."""
@@ -209,11 +226,21 @@ class Journal:
         return self._erased_thru // BLOCK_PAGES - self._blocks < self._tail
 
     def _erase_next_block(self) -> None:
-        assert self._is_next_block_free()
+        """Make the next block ready. Raises OSError when it is left out for this lap: it cannot be erased."""
+        if not self._is_next_block_free():
+            raise JournalFull("the block behind a worn one is not free")
         block = self._erased_thru // BLOCK_PAGES
         self._firsts[block % self._blocks] = NONE
         self._oldest = max(self._oldest, block - self._blocks + 1)
-        self._flash.erase(block % self._blocks * BLOCK_BYTES)
+        try:
+            if block == self._worn:
+                raise OSError("a block was not erased")
+            self._flash.erase(block % self._blocks * BLOCK_BYTES)
+        except OSError:
+            self._worn = block
+            if self._next == self._erased_thru:  # nothing is left in front of it
+                self._next = self._erased_thru = self._erased_thru + BLOCK_PAGES
+            raise
         self._erased_thru += BLOCK_PAGES
 
     # Reading

@@ -71,6 +71,7 @@ class Scanner:
         self._code = bytearray()
         self._damaged = False
         self._suspect = False
+        self._adrift = False  # the last read ended without a suffix: what follows may be its tail
         self._disturbed_until_ms = 0
         self._fed_ms = 0
         self._last_byte_ms = 0
@@ -105,7 +106,8 @@ class Scanner:
             end = len(chunk) if flood else self._suffix_at(chunk, at)
             self._collect(chunk[at:end])
             if flood or end < len(chunk):
-                reads += self._end(UNREADABLE if flood else WHOLE, now_ms)
+                ended = not flood or chunk[-1] in self._suffix
+                reads += self._end(UNREADABLE if flood else WHOLE, now_ms, ended)
             at = end + 1
         return reads
 
@@ -130,15 +132,18 @@ class Scanner:
 
     def _silence(self, now_ms: int) -> "list[Read]":
         if self._code and now_ms - self._last_byte_ms >= self._idle_ms:
-            return self._end(TRUNCATED, now_ms)
+            return self._end(TRUNCATED, now_ms, ended=False)
         return []
 
-    def _end(self, flaw: str, now_ms: int) -> "list[Read]":
+    def _end(self, flaw: str, now_ms: int, ended: bool) -> "list[Read]":
+        """ended: by a suffix. A tail shows by the AIM prefix that it lacks; without one, nobody can tell."""
         code = bytes(self._code)
         self._code = bytearray()
+        is_tail = self._adrift and not split_aim(code)[0]
+        self._adrift = not ended
         if not code:
             return []  # a second suffix byte
-        read = self._judge(code, TRUNCATED if self._damaged else flaw)
+        read = self._judge(code, TRUNCATED if self._damaged or is_tail else flaw)
         again = code == self._last_code and read.flaw == self._last_flaw
         again = again and now_ms - self._last_code_ms < self._debounce_ms
         self._last_code, self._last_flaw, self._last_code_ms = code, read.flaw, now_ms

@@ -8,6 +8,7 @@ overridden. Never writes a record and never looks at flash. Pure. What a code sa
 import hashlib
 
 from agent import label as labels
+from agent.isbt128 import identity_kind
 from agent.label_fields import ANOTHER, MONTH_ONLY, PATTERN, LabelError
 from agent.orders import NEEDS_EXPIRY, NEEDS_LOT, NEEDS_SERIAL
 from agent.verdict import ACCEPT_ITEM, GO_ON, NO_CLOCK, Refusal
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     Clock = tuple[int, int] | None  # time in ms since 1970 and its uncertainty in ms; None while it is not set
 
+MISMATCH = ("IDENTITY MISMATCH:", "STOP, call supervisor")
 SERIAL_MARK_BYTES = 5  # enough to tell some hundred serials apart; the full serial is in the records
 
 
@@ -34,6 +36,8 @@ def judge(procedure: "Procedure", read: "Read", clock: "Clock") -> "tuple[Item, 
     order, missing = procedure.plan, procedure.missing_items()
     label, flaw = _label(order, read)
     matches = [item for item in order.items if _matches(item, label, read.raw)]
+    if label is not None and _names_another(order, label):
+        raise Refusal("identity_mismatch", *MISMATCH, missing[0] if missing else "")
     wanted = [item for item in matches if item.item in missing]
     if not wanted:
         if flaw is not None:
@@ -118,12 +122,21 @@ def _unwanted(procedure: "Procedure", label: "Label | None", matches: "list[Item
     identity_asked = asked is not None and asked.exact != ""
     is_identity = label is not None and (label.din != "" or label.coi != "")
     if (is_identity and not matches and _has_identity(procedure.plan)) or (label is None and identity_asked):
-        return Refusal("identity_mismatch", "IDENTITY MISMATCH:", "STOP, call supervisor", asked_id)
+        return Refusal("identity_mismatch", *MISMATCH, asked_id)
     if asked is None:
         return Refusal("not_asked", "Nothing asked here:", "scan STEP DONE")
     if identity_asked:
         return Refusal("identity_mismatch", "WRONG ITEM. Need:", asked.name, asked_id)
     return _about(asked, "wrong_item", "WRONG ITEM. Need:", asked.name)
+
+
+def _names_another(order: "Order", label: "Label") -> bool:
+    """Whether the label, whatever else it is of, names a donation or patient, and not one of the order's."""
+    for kind, named in (("din", label.din), ("coi", label.coi)):
+        ours = [item.exact for item in order.items if item.exact and identity_kind(item.exact) == kind]
+        if named and ours and not any([named in exact for exact in ours]):
+            return True
+    return False
 
 
 def _has_identity(order: "Order") -> bool:

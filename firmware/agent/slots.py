@@ -34,10 +34,11 @@ class Slots:
         newest = self._newest(name)
         return newest[2] if newest is not None else None
 
-    def store(self, name: str, value: bytes) -> None:
+    def store(self, name: str, value: bytes, both: bool = False) -> None:
         """Keep value under name; it is kept when this returns. The same value again costs no flash operation.
 
-        Raises ValueError when value is longer than the slot.
+        both: in both copies, so that a flipped bit in one loses nothing; else the other one keeps what was before.
+        Raises ValueError when value is longer than the slot, OSError when the flash does not keep it.
         """
         most_bytes = _PLACES[name][2]
         if len(value) > most_bytes:
@@ -46,13 +47,26 @@ class Slots:
         if newest is not None and newest[2] == value:
             return
         generation, copy = (1, 0) if newest is None else (newest[0] + 1, 1 - newest[1])
+        del newest
         self._write(name, generation, copy, value)
+        if both:
+            self._write_if_it_can(name, generation, 1 - copy, value)
 
     def mend(self, name: str) -> None:
-        """Make both copies hold the value again, so that losing one of them loses nothing."""
+        """Make both copies hold the newest value again, so that losing one of them loses nothing."""
+        whole = [self._copy(name, copy) is not None for copy in (0, 1)]
+        if all(whole) and self._generation(name, 0) == self._generation(name, 1):
+            return
         newest = self._newest(name)
-        if newest is not None and self._copy(name, 1 - newest[1]) is None:
-            self._write(name, newest[0], 1 - newest[1], newest[2])
+        if newest is not None:
+            self._write_if_it_can(name, newest[0], 1 - newest[1], newest[2])
+
+    def _write_if_it_can(self, name: str, generation: int, copy: int, value: bytes) -> None:
+        """A copy that is worn stays as it is: the other one is whole."""
+        try:
+            self._write(name, generation, copy, value)
+        except OSError:
+            pass
 
     def _write(self, name: str, generation: int, copy: int, value: bytes) -> None:
         block, blocks, _most_bytes = _PLACES[name]

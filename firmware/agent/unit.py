@@ -32,6 +32,7 @@ FIRMWARE = "cartrace-unit 0.1.0"
 HEARTBEAT_MS = 300_000  # DESIGN section 3
 RESEND_MS = 2_000
 STATUS_MS = 60_000
+CLOCK_RECORDS_MS = 60_000  # between two clock records: a gateway whose time jumps must not fill the journal
 LINK_DELAY_MS = 250
 TURN_REAL_MS = 100  # the panel's clock, and how long readings may wait in the sensor front end
 REPLAY_PER_FEED = 32  # records that a boot replays between two words to the watchdog
@@ -76,6 +77,7 @@ class Unit:
         self._boot_journaled = False
         self._uptime_at_head_ms = 0
         self._status_due_ms = 0
+        self._clock_due_ms = self._read_ms = 0
         self._scans = 0
         self._refused_orders = 0
 
@@ -178,6 +180,7 @@ class Unit:
         return replayed(record) if record is not None else None
 
     def _load_order(self) -> None:
+        self._slots.mend("order")
         raw = self._slots.load("order")
         if raw is None:
             return
@@ -195,12 +198,13 @@ class Unit:
         hal.wait(self._rest_real_ms())
         hal.feed_watchdog()
         self._begin_boot()
+        read_ms, self._read_ms = self._read_ms, hal.uptime_ms()
         heard, scanned = hal.link_read(), hal.scanner_read()
         if hal.scanner_disturbed():  # asked and fed before a message can write to flash: times are of these bytes
             self._scanner.disturbed(hal.real_ms())
         reads = self._scanner.feed(scanned, hal.real_ms())
         for message in self._link.receive(heard, hal.uptime_ms()):
-            self._message(message)
+            self._message(message, read_ms)
         for read in reads:
             self._read(read)
         if self._boot_journaled:
@@ -230,10 +234,11 @@ class Unit:
         rest_ms = min(rest_ms, max(TURN_REAL_MS, hal.real_of(max(0, self._sensors.next_ms - uptime_ms))))
         return min(rest_ms, TURN_REAL_MS if self._scanner.busy else PANEL_REAL_MS)
 
-    def _message(self, message: "list[Any]") -> None:
+    def _message(self, message: "list[Any]", read_ms: int) -> None:
+        """read_ms: when the line was read before; the message may have waited in its buffer since then."""
         kind = message[0]
         if kind == frames.TIME:
-            self._clock.told(message[1], message[2], self._hal.uptime_ms())
+            self._clock.told(message[1], message[2] + self._read_ms - read_ms, self._read_ms)
             if self._clock.now(self._hal.uptime_ms()) is not None:
                 self._face.over(NO_CLOCK)
             self._record_clock()
@@ -319,10 +324,12 @@ class Unit:
     def _record_clock(self) -> None:
         """What happened to the clock, as soon as there is room to say so."""
         clock = self._clock
-        if clock.is_due and self._boot_journaled:
+        uptime_ms = self._hal.uptime_ms()
+        if clock.is_due and self._boot_journaled and uptime_ms >= self._clock_due_ms:
             source = self._link.gateway or "gateway"
             if self._try_append(events.CLOCK, events.clock(source, clock.step_ms)):
                 clock.recorded()
+                self._clock_due_ms = uptime_ms + CLOCK_RECORDS_MS
 
     def _heartbeat(self) -> None:
         if self._hal.uptime_ms() - self._uptime_at_head_ms >= HEARTBEAT_MS:
@@ -382,7 +389,8 @@ class Unit:
                 at_ms = sensors.next_ms
                 self._save_samples(sensors.take(readings))
                 for code, state, words in self._limits.take(at_ms, self._procedure.step, readings):
-                    self._try_append(events.ALARM, events.alarm(code, state, words))
+                    if not self._try_append(events.ALARM, events.alarm(code, state, words)):
+                        self._limits.not_saved(code)
             first_ms, count = first_ms + portion * sensors.interval_ms, count - portion
 
     def _flush_samples(self) -> None:
@@ -428,7 +436,12 @@ class Unit:
             del order
             self._load_order()
             return
-        self._slots.store("order", raw)
+        try:
+            self._slots.store("order", raw, both=True)
+        except OSError:  # worn: an order that a power cut could take away is none to begin with
+            self._refused_orders += 1
+            self._load_order()
+            return
         procedure.order = order
         self._watch_limits()
         self._face.over(NO_ORDER)

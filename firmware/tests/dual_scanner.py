@@ -77,9 +77,23 @@ def test_collapses_repeats_and_counts_them() -> None:
 
 def test_a_whole_read_is_no_repeat_of_a_flawed_one() -> None:
     scanner = Scanner()
-    scanner.feed(b"A", 0)
+    scanner.feed(b"]d1A", 0)
     assert [read.flaw for read in scanner.feed(b"", 400)] == [TRUNCATED]
-    assert _flaws(scanner, b"A\r", 500) == [WHOLE]
+    assert _flaws(scanner, b"]d1A\r", 500) == [WHOLE]
+
+
+def test_a_tail_that_comes_late_is_no_code() -> None:
+    """After a silence, and after a flood: only an AIM prefix shows that a code begins there."""
+    scanner = Scanner()
+    scanner.feed(b"]d1S-77", 0)
+    assert [read.flaw for read in scanner.feed(b"", 400)] == [TRUNCATED]
+    assert _flaws(scanner, b"12345\r\n", 500) == [TRUNCATED]
+    assert _flaws(scanner, b"S-1\r\n", 2000) == [WHOLE]
+    flood = b"".join([b"%03d\r\n" % number for number in range(READS_AT_ONCE_MAX)])
+    scanner.feed(flood + b"]d1CT/NOTE/the lot is ", 3000)
+    assert _flaws(scanner, b"LOT123456\r\n", 3020) == [TRUNCATED]
+    scanner.feed(flood + b"]d1CT/NOTE/ended\r\n", 5000)
+    assert _flaws(scanner, b"LOT123456\r\n", 5020) == [WHOLE]
 
 
 def test_a_prefix_is_taken_off_and_its_lack_noticed() -> None:

@@ -196,3 +196,15 @@ def test_slots_mend_the_lost_copy() -> None:
         assert slots.load("config") == b"key" * 100
         slots.mend("config")
         assert flash.cells[page] == kept
+
+
+def test_slots_keep_both_copies_of_what_nothing_may_lose() -> None:
+    flash = NorFlash(8)
+    slots = Slots(flash)
+    for value in (b"first" * 300, b"second" * 300):
+        slots.store("order", value, both=True)
+        for block in (2, 4):
+            kept = flash.cells[block * 16]
+            flash.cells[block * 16] = flipped(kept, 300)
+            assert slots.load("order") == value
+            flash.cells[block * 16] = kept

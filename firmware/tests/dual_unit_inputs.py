@@ -68,3 +68,14 @@ def test_panel_fits_its_display() -> None:
     assert panel.custody(5, 5, 5, 0) == "archived all"
     assert panel.custody(5, 5, 2, 61000) == "relayed, 3 wait 1m"
     assert panel.custody(5, 4, 2, 7200000) == "saved, 3 wait 2h"
+
+
+def test_an_alarm_that_could_not_be_saved_is_told_again() -> None:
+    limits = Limits([Limit("temp", 360, 380, -1, 0, [])], [CHANNEL], [])
+    for reading, state in ((3900, RAISED), (3700, CLEARED)):
+        for at_ms in (0, 1000, 2000):  # no room, and no room, and room
+            told = [(code, found) for code, found, _words in limits.take(at_ms, "culture", [reading])]
+            assert told == [("limit_temp", state)]
+            if at_ms < 2000:
+                limits.not_saved("limit_temp")
+        assert limits.take(3000, "culture", [reading]) == []

@@ -297,3 +297,39 @@ def test_an_expiry_with_a_time_of_day_is_judged_to_the_minute() -> None:
     bench.procedure.site_offset_ms = 3600000
     assert bench.reason(label, (minute_ms - 3600000, 0)) == "expired"
     assert bench.scan(label, (minute_ms - 3600000 - 101, 100)).accepted
+
+
+def test_no_label_of_another_donor_or_patient_is_taken_for_anything() -> None:
+    """Whatever else a compound code names beside them (R48)."""
+    donor, coi, bag = "=A99991234567800", "&/CHA999926123456", "=<E0791V00"
+    other_donor, other_coi = "=A99991234567900", "&/CHA999926123457"
+    fields = schemes()
+    fields[8].append({1: "donor", 2: "Donor bag", 3: "", 4: 0, 5: "A999912345678"})
+    fields[7][0][3] = ["donor", "coi", "bag", "bag"]
+    bench = Bench(fields).ready()
+    for code in (donor + other_coi, other_donor + coi, other_donor + bag, bag + other_coi, other_coi + bag):
+        assert bench.reason("=+02000" + code) == "identity_mismatch", code
+        bench.scan(WHY)
+        assert bench.procedure.missing_items() == ["donor", "coi", "bag", "bag"], code
+    assert bench.scan("=+02000" + donor + coi).accepted
+    assert bench.scan("=+02000" + donor + bag).accepted
+    assert bench.scan("=+02000" + bag + coi).accepted
+
+
+def test_a_control_code_inside_of_a_code_is_two_codes() -> None:
+    bench = Bench().ready()
+    for code in ("CT/BADGE/OP-1CT/BATCH/OPEN", "CT/NOTE/well CT/STEP/DONE", "=A99991234567800CT/STEP/DONE"):
+        assert bench.reason(code) == "ambiguous", code
+    assert bench.reason(kit("S1", lot="L1CT/STEP/DONE")) == "ambiguous"
+    assert bench.scan("CT/NOTE/see CT/7 in the file").accepted
+
+
+def test_another_reason_of_an_override_leaves_a_note_of_the_first() -> None:
+    bench = Bench().ready()
+    bench.scan(DONOR)
+    bench.reason(kit("S1", "251231"))
+    for reason in ("first", "second"):
+        assert bench.scan("CT/OVERRIDE/" + reason).accepted
+    assert bench.last() == (events.COMMENT, {1: "override not completed: first"})
+    assert bench.scan("CT/BADGE/OP-2").accepted
+    assert bench.last()[1][4] == "second"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from agent.custody import ROOM_BYTES
+from agent.journal import RESERVED_PAGES
 
 import wire
 from hil_tests.bench import truth
@@ -59,3 +60,33 @@ def test_an_abort_that_the_journal_has_no_room_for_is_asked_for_again(tmp_path: 
     board.run(2_000)
     closed = [record.body for record in peer.decoded() if record.type == RecordType.BATCH_CLOSE]
     assert [close.outcome for close in closed] == [wire.Outcome.ABORTED]  # type: ignore[union-attr]
+
+
+def test_an_alarm_of_a_full_journal_is_recorded_when_there_is_room(tmp_path: Path) -> None:
+    channels = (ChannelSpec("temperature", "Cel", -2, -1000, 8000),)
+    letter = enrolment.letter("U-01", 1, CLOUD_KEY, channels, 0)
+    board = MemoryBoard(tmp_path / "flash", {"enrol": letter.hex()}, journal_bytes=JOURNAL_BYTES)
+    board.sensors = SensorFaults(SyntheticSensors(channels))
+    board.power_on()
+    assert board.unit is not None
+    peer = MemoryPeer(board, kid=board.unit._signer.kid, now_ms=NOW_MS)
+    board.run(2_000)
+    peer.order(order(peer.kid))
+    board.run(1_000)
+    for code in (b"CT/BADGE/OP-1", b"CT/BATCH/OPEN", b"CT/STEP/START/load"):
+        board.scan(code)
+    board.peer = None
+    while board.unit._journal.free_pages > RESERVED_PAGES:
+        board.scan(b"CT/NOTE/" + b"n" * 150)
+        board.run(60_000)
+    board.sensors.excursion("temperature", 500)
+    board.run(120_000)
+    assert board.lines[0] == "JOURNAL FULL"
+    board.peer = peer
+    peer.send(wire.Who())
+    board.run(4_000)
+    assert RecordType.ALARM not in {record.type for record in peer.decoded()}, "there was room: this test tries nothing"
+    peer.receipt(peer.next_seq() - 1)
+    board.run(8_000)
+    alarms = [record.body for record in peer.decoded() if isinstance(record.body, wire.Alarm)]
+    assert [(alarm.code, alarm.state) for alarm in alarms] == [("limit_temperature", wire.AlarmState.RAISED)]

@@ -1,7 +1,7 @@
 """Flash of the RP2040 behind the code: checked access to a part of it, and the enrolment letter on its file system.
 
 Decides what is a legal operation: rp2.Flash itself checks nothing, programs past a short page and runs past its end.
-Every program is read back. Never writes to the file system, and never lets a module be imported from it.
+Every program and erase is read back. Never writes to the file system, and never lets a module be imported from it.
 Flash map: firmware/boards/README.md.
 """
 
@@ -66,12 +66,18 @@ class Flash:
             raise OSError("the flash did not keep a page")
 
     def erase(self, addr: int) -> None:
-        """Erase one block: 45 ms in which no byte is taken from a serial line, so the scanner is told to wait."""
+        """Erase one block: 45 ms in which no byte is taken from a serial line, so the scanner is told to wait.
+
+        Raises OSError when the block is not blank afterwards.
+        """
         if addr % BLOCK_BYTES or not 0 <= addr < self.size:
             raise ValueError("not a block of the flash")
         self._scanner.hold()
         self._scanner.keep(self._device.ioctl, ERASE, addr // BLOCK_BYTES)
         self._scanner.release()
+        for at in range(addr, addr + BLOCK_BYTES, PAGE_BYTES):
+            if self._view[at : at + PAGE_BYTES] != BLANK:
+                raise OSError("the flash did not erase a block")
 
 
 class ReadOnly:
