@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from cloud.domain.findings import Findings, Snapshot
 from cloud.domain.isbt128 import identity_kind
 from cloud.domain.label_fields import Label
-from cloud.domain.labels import read_label
+from cloud.domain.labels import identity_of, read_label
 from cloud.domain.overrides import COMMAND, Overruling, RefusedScan
 from cloud.domain.plan import BatchPlan, LedgerEntry, SerialUse
 from cloud.domain.procedure import Procedure, StepRun, moment_of
@@ -247,8 +247,9 @@ class Materials(Snapshot):
 
     def _another_identity(self, label: Label) -> str | None:
         """The donation or patient on the label, beside whatever else, when the batch has one and it is not that."""
+        known = [identity_of(code) for code in self._plan.exact.values()]
         for named in (label.din, label.coi):
-            ours = {code for code in self._plan.exact.values() if identity_kind(code) == identity_kind(named or "")}
+            ours = [code for code in known if identity_kind(code) == identity_kind(named or "")]
             if named and ours and named not in ours:
                 return named
         return None

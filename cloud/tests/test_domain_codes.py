@@ -602,7 +602,7 @@ def test_identity_mismatch() -> None:
 
 def test_an_item_of_another_donor_is_an_identity_mismatch() -> None:
     report = report_of(_priming(cartridge=DONOR[:-4] + "00" + DONOR[-2:], aim="]C0"))
-    assert set(codes(report)) == {"identity_mismatch", "wrong_item"}
+    assert set(codes(report)) == {"identity_mismatch", "label_mismatch", "wrong_item"}
     assert not report.conforming
 
 
