@@ -125,7 +125,9 @@ def _overrides(recipe: Recipe) -> list[Symbol]:
 
 
 def _left_out(recipe: Recipe) -> list[Symbol]:
-    return [_with_reason("SKIP", step, recipe) for step in recipe.steps]
+    """All but the steps with an identity, which no unit leaves out (R31)."""
+    identities = {item.item for item in recipe.items if item.exact}
+    return [_with_reason("SKIP", step, recipe) for step in recipe.steps if not identities & set(step.items)]
 
 
 def _again(recipe: Recipe) -> list[Symbol]:

@@ -13,6 +13,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from agent.orders import Item
     from agent.procedure import Procedure
     from agent.verdict import Event
 
@@ -113,9 +114,21 @@ def _begin_step(procedure: "Procedure", action: str, step: str, reason: str) -> 
         raise Refusal("not_asked", "Reason is missing:", "scan one with reason")
     if action == "START" and step != procedure.next_step():
         raise Refusal("wrong_step", "WRONG STEP. Next:", procedure.next_step(), "", START_STEP, step)
+    if action == "SKIP" and _identity_of_step(procedure, step):  # R31
+        raise Refusal("not_asked", "Identity is a must:", "do it, or BATCH ABORT")
     number = {"START": START, "SKIP": SKIP, "REPEAT": REPEAT}[action]
     words = {"START": "Step started", "SKIP": "Step skipped", "REPEAT": "Step repeated"}
     return _done(procedure, words[action], step, (STEP, events.step(step, number, _reason(reason))))
+
+
+def _identity_of_step(procedure: "Procedure", step: str) -> "Item | None":
+    """The first item of the step that is an identity."""
+    found = procedure.plan.step(step)
+    for name in found.items if found is not None else ():
+        item = procedure.plan.item(name)
+        if item is not None and item.exact:
+            return item
+    return None
 
 
 def _finish_step(procedure: "Procedure", reason: str) -> Answer:

@@ -333,3 +333,15 @@ def test_another_reason_of_an_override_leaves_a_note_of_the_first() -> None:
     assert bench.last() == (events.COMMENT, {1: "override not completed: first"})
     assert bench.scan("CT/BADGE/OP-2").accepted
     assert bench.last()[1][4] == "second"
+
+
+def test_nobody_leaves_out_a_step_with_an_identity() -> None:
+    bench = Bench()
+    for code in ("CT/BADGE/OP-1", "CT/BATCH/OPEN"):
+        bench.scan(code)
+    assert bench.reason("CT/STEP/SKIP/load/no time") == "not_asked"
+    assert bench.reason(WHY) == "not_asked"
+    bench.scan("CT/STEP/START/load")
+    for code in (DONOR, kit("S1"), kit("S2"), "CT/STEP/DONE"):
+        assert bench.scan(code).accepted, code
+    assert bench.scan("CT/STEP/SKIP/wash/no time").accepted
