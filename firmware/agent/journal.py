@@ -204,7 +204,7 @@ class Journal:
             try:
                 return self._write(record)
             except OSError:  # what is in flash of it is no whole record: begin again in the next block
-                self._next = self._erased_thru
+                self._next = ((self._next - 1) // BLOCK_PAGES + 1) * BLOCK_PAGES
                 if not self.room(len(record), 0):
                     raise JournalFull("no block keeps the record")  # noqa: B904  MicroPython keeps no cause
 

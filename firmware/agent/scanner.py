@@ -136,10 +136,10 @@ class Scanner:
         return []
 
     def _end(self, flaw: str, now_ms: int, ended: bool) -> "list[Read]":
-        """ended: by a suffix. A tail shows by the AIM prefix that it lacks; without one, nobody can tell."""
+        """ended: by a suffix. A tail shows by the prefix that it lacks, the scanner's (_judge) or AIM's."""
         code = bytes(self._code)
         self._code = bytearray()
-        is_tail = self._adrift and not split_aim(code)[0]
+        is_tail = self._adrift and not self._prefix and not split_aim(code)[0]
         self._adrift = not ended
         if not code:
             return []  # a second suffix byte

@@ -92,6 +92,10 @@ def test_a_tail_that_comes_late_is_no_code() -> None:
     flood = b"".join([b"%03d\r\n" % number for number in range(READS_AT_ONCE_MAX)])
     scanner.feed(flood + b"]d1CT/NOTE/the lot is ", 3000)
     assert _flaws(scanner, b"LOT123456\r\n", 3020) == [TRUNCATED]
+    prefixed = Scanner(prefix=b"\x02")
+    prefixed.feed(b"\x02S-77", 0)
+    assert [read.flaw for read in prefixed.feed(b"", 400)] == [TRUNCATED]
+    assert _flaws(prefixed, b"\x02S-1\r\n", 500) == [WHOLE]
     scanner.feed(flood + b"]d1CT/NOTE/ended\r\n", 5000)
     assert _flaws(scanner, b"LOT123456\r\n", 5020) == [WHOLE]
 

@@ -342,6 +342,6 @@ def test_nobody_leaves_out_a_step_with_an_identity() -> None:
     assert bench.reason("CT/STEP/SKIP/load/no time") == "not_asked"
     assert bench.reason(WHY) == "not_asked"
     bench.scan("CT/STEP/START/load")
-    for code in (DONOR, kit("S1"), kit("S2"), "CT/STEP/DONE"):
-        assert bench.scan(code).accepted, code
+    for scan in (DONOR, kit("S1"), kit("S2"), "CT/STEP/DONE"):
+        assert bench.scan(scan).accepted, scan
     assert bench.scan("CT/STEP/SKIP/wash/no time").accepted
