@@ -8,6 +8,8 @@ Secrets are files, never settings.
 
 import os
 import secrets
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated
 
@@ -164,8 +166,24 @@ def secret_file(path: Path, size: int) -> bytes:
 
 
 def cloud_seed(config: Config) -> bytes:
-    """The Ed25519 seed that signs receipts and orders."""
-    return secret_file(config.cloud_state / "cloud.key", 32)
+    """The Ed25519 seed that signs receipts and orders. Raises ConfigError: a lost one is never made anew."""
+    path = config.cloud_state / "cloud.key"
+    if not path.exists() and _has_units(config.database):
+        raise ConfigError(
+            f"The cloud's key {path} is missing, and the database beside it has units that trust it; restore it from "
+            "the backup. With another key every gateway and unit would refuse the cloud."
+        )
+    return secret_file(path, 32)
+
+
+def _has_units(database: Path) -> bool:
+    if not database.exists():
+        return False
+    try:
+        with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as db:
+            return db.execute("SELECT 1 FROM ledger_unitkey").fetchone() is not None
+    except sqlite3.Error:  # no tables yet, or no database: whoever opens it says so
+        return False
 
 
 def wall_clock() -> Clock:

@@ -104,6 +104,13 @@ def _why_port(state: "PortState", now_ms: int) -> list[str]:
             f"port {state.port.url} is open but no unit has said hello (for {shown_age(now_ms - state.since_ms)}); "
             "check that the unit has power and runs, and `baud` in the settings"
         )
+    unit_status = state.session.status
+    if unit_status is not None and not unit_status.archived_next and unit_status.counters.get("refused_receipts", 0):
+        why.append(
+            "unit_refuses_cloud: "
+            f"unit {state.session.unit} at port {state.port.url} refuses every receipt: the cloud's key in its "
+            "enrolment letter is another one; compare it with what `cartrace cloud key` prints, and enrol the unit anew"
+        )
     if state.session.refusal:
         why.append(f"hello_refused: {state.session.refusal}")
     return why

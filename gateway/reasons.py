@@ -79,6 +79,12 @@ def why_waiting(stream: Mapping[str, Any], running: bool, live: Mapping[str, Any
             f"no_receipt: sent {resends + 1} times, and no receipt since {shown_time(stream['receipt_ms'])}; "
             "check that the cloud's ingest runs, and its exceptions for this unit"
         )
+    if live.get("cloud_silent_ms") is None and live.get("counters", {}).get("receipts_refused", 0):
+        return (
+            "wrong_cloud_key: "
+            f"sent {resends + 1} times; the receipts that come are not signed with the key of these settings, and "
+            "nothing is deleted; compare `cloud_key` with what `cartrace cloud key` prints at the control site"
+        )
     if live.get("cloud_silent_ms") is not None:
         return (
             f"not_enrolled: sent {resends + 1} times, and no receipt though the cloud answers others; "

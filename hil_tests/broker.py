@@ -4,7 +4,6 @@
 acknowledged. The chain must not care. ``refusing`` wants a password that the bench gives to nobody by default.
 """
 
-import getpass
 import os
 import shutil
 import subprocess
@@ -16,14 +15,14 @@ _SYSTEM_PATH = os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin", "/usr/l
 
 _FORGETTING = """\
 # Stock behaviour: sessions and queues live in memory only.
-user {user}
+user root
 listener {port} 127.0.0.1
 allow_anonymous true
 persistence false
 """
 _REFUSING = """\
 # Nobody gets in without a password.
-user {user}
+user root
 listener {port} 127.0.0.1
 allow_anonymous false
 password_file {passwords}
@@ -39,7 +38,7 @@ class Broker:
         self.port = free_port()
         passwords, configuration = directory / "passwords", directory / "mosquitto.conf"
         template = _REFUSING if refusing else _FORGETTING
-        configuration.write_text(template.format(port=self.port, passwords=passwords, user=getpass.getuser()))
+        configuration.write_text(template.format(port=self.port, passwords=passwords))
         if refusing:
             _write_passwords(passwords, accounts or {"nobody-knows": "this-one"})
         self.program = Program("broker", [mosquitto(), "-c", str(configuration)], log=directory / "mosquitto.log")

@@ -1,7 +1,9 @@
 """The command line: a fresh installation step by step, JSON that can be read, errors of one sentence and code 2."""
 
 import json
+import sqlite3
 import stat
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -9,7 +11,7 @@ from django.contrib.auth.models import User
 from typer.testing import CliRunner
 
 from cloud.cli import app
-from cloud.config import ConfigError, load_config, secret_file
+from cloud.config import Config, ConfigError, cloud_seed, load_config, secret_file
 from cloud.tests.cloud_bench import CloudProcess, FakeUnit
 from cloud.tests.test_cloud_ledger import RECIPE
 
@@ -200,3 +202,20 @@ def test_a_secret_is_made_once_and_a_damaged_one_refused(tmp_path: Path) -> None
     path.write_text("abcd")
     with pytest.raises(ConfigError, match="holds 2 bytes instead of 32"):
         secret_file(path, 32)
+
+
+def test_a_lost_key_is_not_made_anew(tmp_path: Path) -> None:
+    """Beside a database with units: they would refuse everything that another key signs."""
+    config = Config(cloud_state=tmp_path)
+    seed = cloud_seed(config)
+    with closing(sqlite3.connect(config.database)) as db, db:
+        db.execute("CREATE TABLE ledger_unitkey (kid)")
+        assert cloud_seed(config) == seed
+        (tmp_path / "cloud.key").unlink()
+        assert cloud_seed(config) != seed, "no unit knows a key yet"
+        (tmp_path / "cloud.key").unlink()
+        db.execute("INSERT INTO ledger_unitkey VALUES (1)")
+        db.commit()
+        with pytest.raises(ConfigError, match="is missing, and the database beside it has units"):
+            cloud_seed(config)
+    assert not (tmp_path / "cloud.key").exists()

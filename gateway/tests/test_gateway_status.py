@@ -100,6 +100,9 @@ def test_why_a_known_stream_waits(site: Site) -> None:
     sent = {"resends": {site.unit.kid.hex(): 2}}
     assert "sent 3 times, and no receipt though the cloud answers others; enrol the unit" in site.why(**sent)
     assert "the cloud has answered nothing since the gateway started" in site.why(**sent, cloud_silent_ms=None)
+    other_key = site.why(**sent, cloud_silent_ms=None, counters={"receipts_refused": 3})
+    assert "wrong_cloud_key: " in other_key
+    assert "compare `cloud_key` with what `cartrace cloud key` prints" in other_key
     site.knows(archived_seq=0, receipt_seq=0, receipt_ms=NOW_MS - MINUTE_MS)
     assert "no receipt since 2027-01-15T07:59:00Z; check that the cloud's ingest runs" in site.why(**sent)
     site.knows(archived_seq=0, receipt_seq=8, receipt_ms=NOW_MS)

@@ -140,7 +140,7 @@ def test_a_gateway_with_another_clouds_key_lets_go_of_nothing(make_chain: Callab
     gateway.start()
     chain.unit.power_on()
     chain.wait_archived()
-    wait_until(lambda: "receipt" in why(gateway), what="the status to speak of receipts", timeout_s=LIMIT_S)
+    wait_until(lambda: "wrong_cloud_key" in why(gateway), what="the status to name the key", timeout_s=LIMIT_S)
     kept = {record for _, _, _, record in spool_rows(gateway.spool)}
     assert set(chain.unit.journal()[:3]) <= kept
     gateway.stop()
@@ -207,7 +207,9 @@ def test_a_gateway_whose_writes_fail_loses_nothing(make_chain: Callable[..., Cha
     chain.cloud.ingest.start()
     failing.start()
     chain.unit.power_on()
-    wait_until(said(failing.program, "spool"), what="the gateway to say that its store failed", timeout_s=LIMIT_S)
+    wait_until(
+        said(failing.program, "spool_broken"), what="the gateway to say that its store failed", timeout_s=LIMIT_S
+    )
     assert "Traceback" not in failing.program.log.read_text()
     failing.stop()
     chain.gateway().start()

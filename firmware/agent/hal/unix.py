@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 READ_BYTES = 512  # of a serial line at once
 BUS_READ_BYTES = 2048
+TIDY_MS = 50
 READING_MISSING = 0x7FFFFFFF
 READING_FAULT = 0x7FFFFFFE
 MISSING, FAULT = None, "fault"
@@ -111,13 +112,13 @@ class Hal:
         self.slots_flash = Flash(self._bus, 0, slots_bytes)
         self.journal_flash = Flash(self._bus, slots_bytes, int(self.settings["journal_bytes"]))
         self._ticks = time.ticks_ms()
-        self._real_ms = 0
+        self._real_ms = self._tidied_ms = 0
 
     def restart(self) -> None:
         """Begin a new boot without a loss of power."""
         self.cause = SOFTWARE
         self._ticks = time.ticks_ms()
-        self._real_ms = 0
+        self._real_ms = self._tidied_ms = 0
 
     def real_ms(self) -> int:
         """Milliseconds since boot as a hand feels them; never wraps (ticks_ms does, after 12 days)."""
@@ -141,11 +142,19 @@ class Hal:
     def wait(self, real_ms: int) -> None:
         """Sleep until a serial line has bytes, at most real_ms."""
         self._ready = []
+        self._tidy()
         for line, event in self._poll.poll(max(real_ms, 0)):
             if line is self._bus._file:
                 sys.exit(0)  # the board speaks only when asked: this is its end
             if event & select.POLLIN:
                 self._ready.append(line)
+
+    def _tidy(self) -> None:
+        """Collect garbage between two turns: what lives long must not come to lie among it."""
+        now_ms = self.real_ms()
+        if now_ms - self._tidied_ms >= TIDY_MS:
+            self._tidied_ms = now_ms
+            gc.collect()
 
     def link_read(self) -> bytes:
         return self._read(self._link)
