@@ -52,6 +52,7 @@ RESERVED_PAGES = 8  # kept from ordinary records: room to boot, and to say in a 
 SURVEY_CORRECTIONS = 2  # pages of each block that the survey tries to put right: one of them tells the lap
 BLOCKS_AHEAD = 4  # behind the newest block found: each of their pages is tried, as none of them may be free
 CORRECTIONS = 512  # pages that the search for the last record tries to put right; one costs some ms
+BLOCKS_TRIED = 4  # for one record
 RUINED_BLOCKS = 2  # what cut boots leave behind, and what is torn of the first record, is less
 BLANKS_AT_END = 2  # a boot leaves one page out, never two: behind so many nothing of the block is used
 NONE = -1
@@ -199,14 +200,19 @@ class Journal:
     # Writing
 
     def _write_somewhere(self, record: bytes) -> int:
-        """Program record, behind blocks that do not keep what they are told; the number of its first page."""
-        while True:
+        """Program record, behind blocks that do not keep what they are told; the number of its first page.
+
+        Raises OSError when so many blocks in a row do not: then it is not the blocks that are worn.
+        """
+        for _ in range(BLOCKS_TRIED - 1):
             try:
                 return self._write(record)
             except OSError:  # what is in flash of it is no whole record: begin again in the next block
+                self._still_alive()
                 self._next = ((self._next - 1) // BLOCK_PAGES + 1) * BLOCK_PAGES
                 if not self.room(len(record), 0):
                     raise JournalFull("no block keeps the record")  # noqa: B904  MicroPython keeps no cause
+        return self._write(record)
 
     def _write(self, record: bytes) -> int:
         """Program record into the next pages; the number of the first."""

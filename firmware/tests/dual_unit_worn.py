@@ -1,7 +1,8 @@
 """A journal on flash that wears out: blocks that cannot be erased, or keep no page. Runs on CPython and MicroPython."""
 
 from agent import cbor, cose, events
-from agent.journal import BLOCK_BYTES, BLOCK_PAGES, Journal
+from agent.journal import BLOCK_BYTES, BLOCK_PAGES, BLOCKS_TRIED, Journal
+from tests.cases import raises
 from tests.nor_flash import ERASED, NorFlash
 
 TYPE_CHECKING = False
@@ -69,3 +70,12 @@ def test_a_record_that_a_block_does_not_keep_goes_to_the_next() -> None:
 
 def test_two_worn_blocks_in_a_row_are_left_out() -> None:
     live(WornFlash(unerasable=(2,), forgetful=(3,)))
+
+
+def test_a_flash_that_keeps_nothing_is_not_searched_to_its_end() -> None:
+    flash = WornFlash(unerasable=(), forgetful=range(BLOCKS))
+    flash.is_worn = True
+    journal = Journal(flash)
+    journal.recover()
+    raises(OSError, journal.append, record(0, journal.head), 0)
+    assert flash.operations.count("erase") == BLOCKS_TRIED
