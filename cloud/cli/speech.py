@@ -68,9 +68,9 @@ def fail(code: str, sentence: str, as_json: bool) -> NoReturn:
 
 
 def config() -> Config:
-    config = settings.CONFIG
-    assert isinstance(config, Config)
-    return config
+    found = settings.CONFIG
+    assert isinstance(found, Config)
+    return found
 
 
 def read(path: Path) -> bytes:

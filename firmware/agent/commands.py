@@ -11,6 +11,7 @@ from agent.verdict import CARD, FINISH_STEP, GO_ON, NO_ORDER, START_STEP, Answer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import Any
 
     from agent.orders import Item
@@ -101,7 +102,8 @@ def _abort_batch(procedure: "Procedure", reason: str) -> Answer:
 
 def _begin_step(procedure: "Procedure", action: str, step: str, reason: str) -> Answer:
     procedure.require_batch()
-    if procedure.plan.step(step) is None:
+    planned = procedure.plan.step(step)
+    if planned is None:
         raise Refusal("not_asked", "No such step here:", CARD)
     if procedure.step:
         raise Refusal("not_asked", "A step is open:", "scan STEP DONE first")
@@ -114,17 +116,16 @@ def _begin_step(procedure: "Procedure", action: str, step: str, reason: str) -> 
         raise Refusal("not_asked", "Reason is missing:", "scan one with reason")
     if action == "START" and step != procedure.next_step():
         raise Refusal("wrong_step", "WRONG STEP. Next:", procedure.next_step(), "", START_STEP, step)
-    if action == "SKIP" and _identity_of_step(procedure, step):  # R31
+    if action == "SKIP" and _identity_among(procedure, planned.items):  # R31
         raise Refusal("not_asked", "Identity is a must:", "do it, or BATCH ABORT")
     number = {"START": START, "SKIP": SKIP, "REPEAT": REPEAT}[action]
     words = {"START": "Step started", "SKIP": "Step skipped", "REPEAT": "Step repeated"}
     return _done(procedure, words[action], step, (STEP, events.step(step, number, _reason(reason))))
 
 
-def _identity_of_step(procedure: "Procedure", step: str) -> "Item | None":
-    """The first item of the step that is an identity."""
-    found = procedure.plan.step(step)
-    for name in found.items if found is not None else ():
+def _identity_among(procedure: "Procedure", names: "Iterable[str]") -> "Item | None":
+    """The first of these items that is an identity."""
+    for name in names:
         item = procedure.plan.item(name)
         if item is not None and item.exact:
             return item
@@ -143,10 +144,9 @@ def _finish_step(procedure: "Procedure", reason: str) -> Answer:
 
 def _unfinished(procedure: "Procedure", missing: "list[str]") -> Refusal:
     """Two people may finish a step without its materials, but not without its identities (W28)."""
-    for name in missing:
-        item = procedure.plan.item(name)
-        if item is not None and item.exact:
-            return Refusal("not_asked", "NO IDENTITY. Scan:", item.name, name)
+    identity = _identity_among(procedure, missing)
+    if identity is not None:
+        return Refusal("not_asked", "NO IDENTITY. Scan:", identity.name, identity.item)
     return Refusal(
         "not_asked", "NOT DONE. Scan:", procedure.item_name(missing[0]), missing[0], FINISH_STEP, procedure.step
     )

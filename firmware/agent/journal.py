@@ -60,7 +60,7 @@ UNKNOWN = -2
 
 
 class JournalFull(Exception):  # noqa: N818  a state, and no mistake of anybody
-    """No room that may be overwritten. Nothing was written; the records held are safe; receipts make room."""
+    """No room that may be overwritten. Nothing was saved; the records held are safe; receipts make room."""
 
 
 class Journal:
