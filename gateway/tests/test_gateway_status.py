@@ -5,16 +5,21 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from gateway.desk import PortState
+from gateway.live import _why_port
 from gateway.reasons import STALE_S, counted
+from gateway.session import Session
 from gateway.settings import Settings, load
 from gateway.spool import Spool, Stream, open_spool
 from gateway.status import STRANGERS_NAMED_MAX, StateLock, read_status, render, write_live
 from gateway.tests.standins import GatewayProcess
 from gateway.tests.standins import Stream as Records
+from wire import Status, Time
 
 NOW_MS = 1_800_000_000_000
 MINUTE_MS = 60_000
@@ -147,3 +152,14 @@ def test_what_only_the_unit_has_saved_is_told_apart(site: Site) -> None:
     assert (found["not_safe"], found["not_relayed"], found["streams"][0]["not_relayed"]) == (3, 6, 6)
     assert not found["safe"]
     assert "not yet relayed: 6 records, saved on the unit only" in render(found).splitlines()
+
+
+@pytest.mark.parametrize(("refused", "archived_next", "named"), [(3, 0, True), (0, 0, False), (3, 40, False)])
+def test_a_unit_that_trusts_another_cloud_is_named(refused: int, archived_next: int, named: bool) -> None:
+    """One that has believed a receipt before knows the cloud's key; a refused one is then another matter."""
+    session = Session("gw-1", lambda: Time(0, 0))
+    session.kid, session.unit = bytes(8), "U-31"
+    session.status = Status(1, 2, 3, archived_next, {"refused_receipts": refused})
+    port = SimpleNamespace(url="/dev/ttyACM0", is_open=True)
+    found = _why_port(PortState(port, session, 0), 1000)  # type: ignore[arg-type]  # as much of a port as is asked
+    assert [why.partition(": ")[0] for why in found] == ["unit_refuses_cloud"] * named
