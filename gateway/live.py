@@ -7,6 +7,7 @@ next. Reasons of single streams are found where the status is read (reasons.py),
 from typing import TYPE_CHECKING, Any
 
 from gateway.reasons import shown_age, shown_time
+from wire import Status
 
 if TYPE_CHECKING:
     from gateway.desk import Desk, PortState
@@ -104,13 +105,33 @@ def _why_port(state: "PortState", now_ms: int) -> list[str]:
             f"port {state.port.url} is open but no unit has said hello (for {shown_age(now_ms - state.since_ms)}); "
             "check that the unit has power and runs, and `baud` in the settings"
         )
-    unit_status = state.session.status
-    if unit_status is not None and not unit_status.archived_next and unit_status.counters.get("refused_receipts", 0):
-        why.append(
-            "unit_refuses_cloud: "
-            f"unit {state.session.unit} at port {state.port.url} refuses every receipt: the cloud's key in its "
-            "enrolment letter is another one; compare it with what `cartrace cloud key` prints, and enrol the unit anew"
-        )
+    if state.session.status is not None:
+        why += _why_unit(f"unit {state.session.unit} at port {state.port.url}", state.session.status)
     if state.session.refusal:
         why.append(f"hello_refused: {state.session.refusal}")
+    return why
+
+
+def _why_unit(unit: str, status: Status) -> list[str]:
+    """What a unit says of itself that somebody must see to. It is no proof: a status is not signed."""
+    counters = status.counters
+    why = []
+    if counters.get("set_back", 0):
+        why.append(
+            "unit_set_back: "
+            f"{unit} has lost records that the cloud has, and records nothing more (SPEC W59); let what it still holds "
+            "be archived, erase its flash, and enrol it anew with the next epoch"
+        )
+    elif not status.archived_next and counters.get("refused_receipts", 0):
+        why.append(
+            "unit_refuses_cloud: "
+            f"{unit} refuses every receipt: the cloud's key in its "
+            "enrolment letter is another one; compare it with what `cartrace cloud key` prints, and enrol the unit anew"
+        )
+    if counters.get("worn", 0):
+        why.append(
+            "unit_worn: "
+            f"{unit} can no longer write down what is archived: its flash is worn, and its journal will fill up; "
+            "replace the unit once its records are archived"
+        )
     return why

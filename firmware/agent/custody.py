@@ -34,7 +34,8 @@ class Custody:
     """The unit's side of the custody ladder: saved in the journal, archived by a receipt, or lost and recorded as lost.
 
     archived_next: first seq without a receipt. given_up_next: first seq that no loss record gave up. lost_scans,
-    lost_samples: refused or dropped for want of room, and no record says so yet.
+    lost_samples: refused or dropped for want of room, and no record says so yet. set_back: the cloud has a record of
+    ours that we do not have (W59). worn: the state could not be written down, so that nothing more is freed.
     """
 
     def __init__(
@@ -60,6 +61,9 @@ class Custody:
         self.refused_receipts = 0
         self.lost_scans = 0
         self.lost_samples = 0
+        self._lost_scans_kept = 0  # as the checkpoint has them
+        self.set_back = False
+        self.worn = False
 
     @property
     def oldest(self) -> int:
@@ -93,6 +97,8 @@ class Custody:
         if saved is not None:
             self._checkpoint_next = saved[2]
             self.archived_next, self.given_up_next, self._recorded = saved[5], saved[6], saved[7]
+            self.lost_scans, self.lost_samples, self.set_back = saved[9], saved[10], saved[11] == 1
+            self._lost_scans_kept = self.lost_scans
             journal.rejoin(saved[2], saved[3])
             journal.trim(self.oldest)
         self._checked_next = self.oldest
@@ -128,6 +134,8 @@ class Custody:
     def is_checkpoint_due(self, quiet: bool) -> bool:
         """quiet: scanner and link are, so that the erase of a slot disturbs nobody."""
         limit = CHECKPOINT_RECORDS if quiet else CHECKPOINT_RECORDS_MAX
+        if quiet and self.lost_scans > self._lost_scans_kept:  # nowhere else is there room to say so
+            return True
         return self._journal.next_seq - self._checkpoint_next >= limit
 
     def must_free(self) -> bool:
@@ -148,12 +156,18 @@ class Custody:
         saved = {
             1: self._kid, 2: journal.next_seq, 3: journal.head, 4: boot,
             5: self.archived_next, 6: self.given_up_next, 7: self._recorded, 8: state,
+            9: self.lost_scans, 10: self.lost_samples, 11: int(self.set_back),
         }  # fmt: skip
         self._checkpoint_next = journal.next_seq  # also when it cannot be kept: it is not tried at every turn
+        self._lost_scans_kept = self.lost_scans
         try:
             self._slots.store("state", cbor.encode(saved))
-        except (ValueError, OSError):
+        except ValueError:
             return False
+        except OSError:
+            self.worn = True
+            return False
+        self.worn = False
         journal.trim(self.oldest)
         return True
 
@@ -166,7 +180,10 @@ class Custody:
     # --- receipts ---------------------------------------------------------------------------------------------------
 
     def take_receipt(self, raw: bytes) -> None:
-        """Believe a receipt only for our own stream, signed by the cloud, with the digest of our own record (W41)."""
+        """Believe a receipt only for our own stream, signed by the cloud, with the digest of our own record (W41).
+
+        One of another record than ours, or of one that we never wrote, proves that our journal was set back (W59).
+        """
         if raw == self._receipt_seen:
             return
         self._receipt_seen = raw
@@ -178,10 +195,12 @@ class Custody:
         if kid != self._kid or seq < self.archived_next:
             return
         record = self._journal.read(seq)
-        if record is None or hashlib.sha256(record).digest() != digest:
-            self.refused_receipts += 1
+        if record is not None and hashlib.sha256(record).digest() == digest:
+            self.archived_next = seq + 1
             return
-        self.archived_next = seq + 1
+        self.refused_receipts += 1
+        if record is not None or seq >= self._journal.next_seq:
+            self.set_back = True
 
     # --- age of the oldest waiting record ---------------------------------------------------------------------------
 

@@ -99,7 +99,8 @@ class Face:
         self._due_ms = self._hal.real_ms() + PANEL_REAL_MS
         procedure, custody = self._procedure, self._custody_line(relayed_next)
         if stopped:
-            lines = panel.full(procedure.batch, procedure.step, custody)
+            why = panel.SET_BACK if self._custody.set_back else panel.WORN if self._custody.worn else panel.FULL
+            lines = panel.stopped(procedure.batch, procedure.step, why, custody)
         else:
             prompt = self._dialogue.prompt()
             lines = panel.working(procedure, prompt, self._result, self._accepted, custody, self.resumed)

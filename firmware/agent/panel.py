@@ -18,6 +18,9 @@ CUT = "~"
 REFUSED = "! "
 DAYS_MAX = 99
 AT_LEAST = ">"
+FULL = "JOURNAL FULL", "Nothing can be saved:", "check the gateway."  # why nothing may be scanned
+WORN = "FLASH IS WORN", "Nothing can be saved:", "replace this unit."
+SET_BACK = "JOURNAL WAS SET BACK", "Records are lost:", "enrol a new epoch."
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -97,16 +100,9 @@ def age(age_ms: int) -> str:
     return "%ds" % seconds
 
 
-def full(batch: str, step: str, custody: str) -> "list[str]":
-    """The journal is full: nothing may be scanned, because it could not be saved."""
-    return lines(
-        "JOURNAL FULL",
-        heading(batch, step),
-        "DO NOT SCAN",
-        "Nothing can be saved:",
-        "check the gateway.",
-        custody,
-    )
+def stopped(batch: str, step: str, why: "tuple[str, str, str]", custody: str) -> "list[str]":
+    """Nothing may be scanned, because it could not be saved. why: FULL, WORN or SET_BACK."""
+    return lines(why[0], heading(batch, step), "DO NOT SCAN", why[1], why[2], custody)
 
 
 def not_enrolled() -> "list[str]":

@@ -8,7 +8,7 @@ Spec: wire/SPEC.md section 5; requirements R19, R31, R60.
 from agent import alarms, events
 from agent.events import ACCEPTED, ALARM, BATCH_CLOSE, BATCH_OPEN, OPERATOR, OVERRIDE, SCAN, STEP
 from agent.panel import short
-from agent.scans import SERIAL_MARK_BYTES, mark_of
+from agent.scans import SERIAL_MARK_BYTES, is_among, mark_of
 from agent.verdict import ACCEPT_ITEM, ORDER_LOST, Refusal
 
 TYPE_CHECKING = False
@@ -88,16 +88,21 @@ class Procedure:
         if not self.step:
             return
         self.have[item] = self.have.get(item, 0) + 1
-        if len(self._batch_marks()) < BATCH_SERIALS * SERIAL_MARK_BYTES:
-            self.steps[self.step][1] += mark
+        marks = self.steps[self.step][1]
+        if not is_among(mark, marks) and len(self._batch_marks()) < BATCH_SERIALS * SERIAL_MARK_BYTES:
+            self.steps[self.step][1] = marks + mark
 
     def _batch_marks(self) -> bytes:
         return b"".join([self.freed_marks] + [self.steps[step][1] for step in sorted(self.steps)])
 
     def _keep_serials(self) -> None:
         """The batch is over: what it used, no other batch may use."""
-        marks = self.earlier_marks + self._batch_marks()
-        self.earlier_marks = marks[-EARLIER_SERIALS * SERIAL_MARK_BYTES :]
+        marks = self._batch_marks()
+        for at in range(0, len(self.earlier_marks), SERIAL_MARK_BYTES):  # newest in front; a plain code comes again
+            mark = self.earlier_marks[at : at + SERIAL_MARK_BYTES]
+            if not is_among(mark, marks):
+                marks += mark
+        self.earlier_marks = marks[: EARLIER_SERIALS * SERIAL_MARK_BYTES]
 
     def _forget_batch(self) -> None:
         self.counts, self.step, self.have, self.steps, self.freed_marks = {}, "", {}, {}, b""

@@ -134,7 +134,7 @@ class Unit:
 
     def _begin_boot(self) -> None:
         """Journal what must precede everything else of this boot; when there is no room, try again at each turn."""
-        if self._boot_journaled or not self._custody.may_boot:
+        if self._boot_journaled or self._custody.set_back or not self._custody.may_boot:
             return
         if self._journal.next_seq == 0:
             signer, hal = self._signer, self._hal
@@ -207,7 +207,7 @@ class Unit:
             self._message(message, read_ms)
         for read in reads:
             self._read(read)
-        if self._boot_journaled:
+        if self._may_record:
             self._record_clock()
             self._sample()
             self._end_override()
@@ -219,7 +219,7 @@ class Unit:
     def _keep_house(self, quiet: bool) -> None:
         """Say what is lost, free room, write the state down, erase ahead, read back: erases mostly in quiet moments."""
         custody = self._custody
-        loss = custody.loss_due() if self._boot_journaled else None
+        loss = custody.loss_due() if self._may_record else None
         if loss is not None:
             self._try_append(events.LOSS, loss)
         if custody.must_free() or custody.is_checkpoint_due(quiet):
@@ -243,8 +243,9 @@ class Unit:
                 self._face.over(NO_CLOCK)
             self._record_clock()
         elif kind == frames.RECEIPT:
+            was_set_back = self._custody.set_back
             self._custody.take_receipt(message[1])
-            if self._custody.must_free():
+            if self._custody.must_free() or self._custody.set_back != was_set_back:
                 self._checkpoint()
         elif kind == frames.ORDER:
             raw = self._assembler.feed(message[1], message[2], message[3])
@@ -270,6 +271,8 @@ class Unit:
             "lost_scans": self._custody.lost_scans,
             "refused_receipts": self._custody.refused_receipts,
             "refused_orders": self._refused_orders,
+            "set_back": int(self._custody.set_back),
+            "worn": int(self._custody.worn),
             "heap_free": self._hal.heap_free(),
         }
 
@@ -325,7 +328,7 @@ class Unit:
         """What happened to the clock, as soon as there is room to say so."""
         clock = self._clock
         uptime_ms = self._hal.uptime_ms()
-        if clock.is_due and self._boot_journaled and uptime_ms >= self._clock_due_ms:
+        if clock.is_due and self._may_record and uptime_ms >= self._clock_due_ms:
             source = self._link.gateway or "gateway"
             if self._try_append(events.CLOCK, events.clock(source, clock.step_ms)):
                 clock.recorded()
@@ -355,7 +358,9 @@ class Unit:
         self._face.answered(words, accepted, self._link.relayed_next, self._stopped)
 
     def _end_override(self) -> None:
-        """The second badge of an override did not come in time."""
+        """The second badge of an override did not come in time; while there is no room to say so, it is not over."""
+        if not self._journal.room(cose.RECORD_BYTES_MAX):
+            return
         for kind, body, _operator in self._dialogue.expire(self._hal.uptime_ms()):
             self._try_append(kind, body)
             self._face.answered(LAPSED, False, self._link.relayed_next, self._stopped)
@@ -450,13 +455,18 @@ class Unit:
 
     # --- panel ------------------------------------------------------------------------------------------------------
 
+    @property
+    def _may_record(self) -> bool:
+        """The boot is journaled, and which seq comes next is known for certain (W59)."""
+        return self._boot_journaled and not self._custody.set_back
+
     def _show(self) -> None:
         self._face.show(self._link.relayed_next, self._stopped)
 
     @property
     def _stopped(self) -> bool:
         """No scan can be taken."""
-        return not self._boot_journaled or self._custody.full
+        return not self._may_record or self._custody.full
 
     def _setting(self, name: str, otherwise: int) -> int:
         return int(self._hal.settings.get(name, otherwise))

@@ -61,7 +61,7 @@ def test_alarms_wait_for_the_delay_and_clear() -> None:
 
 
 def test_panel_fits_its_display() -> None:
-    full = panel.full("b" * 32, "s" * 32, "saved")
+    full = panel.stopped("b" * 32, "s" * 32, panel.FULL, "saved")
     for lines in (full, panel.not_enrolled(), panel.broken("x" * 50, "y" * 50), panel.lines("a" * 99)):
         assert len(lines) == panel.LINES
         assert max([len(line) for line in lines]) <= panel.LINE_CHARS

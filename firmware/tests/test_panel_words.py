@@ -13,6 +13,7 @@ AGENT = Path(__file__).resolve().parents[1] / "agent"
 FIRST, SECOND = 20, panel.LINE_CHARS  # "!" stands before the first line of a refusal
 WORDS_BEGIN = {"Refusal": 1, "LabelError": 1, "_about": 2}  # which argument of a refusal is its first line
 MEANT = {"EXPIRED %s:": "12-31 23:59", "No %s in code:": "expiry", "use %d bytes at most": 200}  # the longest of each
+WHY_STOPPED = ("FULL", "WORN", "SET_BACK")
 FIELD = "7003"  # any other placeholder is the number of a field
 ASKS = ("Need:", "Next:", "Scan:")  # the second line names the thing
 ACTIONS = {
@@ -60,6 +61,9 @@ def _texts() -> Iterator[tuple[str, int, str]]:
         for longest, text in ((FIRST, first), (SECOND, second)):
             if text is not None:
                 yield where, longest, text
+    for name, value in CONSTANTS.items():
+        if isinstance(value, ast.Tuple) and name in WHY_STOPPED:
+            yield from ((f"panel.{name}", SECOND, text) for line in value.elts if (text := _text(line)) is not None)
     for name, tree in _trees():
         for node in ast.walk(tree):
             if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name):
@@ -110,5 +114,11 @@ def test_every_refusal_says_what_to_do() -> None:
 def test_the_texts_are_found_at_all() -> None:
     found = {text for _where, _longest, text in _texts()}
     assert len(found) > 80
-    assert {"WRONG STEP. Next:", "Separator missing:", "take another one", "NOT ENROLLED", "JOURNAL FULL"} <= found
+    assert {
+        "WRONG STEP. Next:",
+        "Separator missing:",
+        "take another one",
+        "NOT ENROLLED",
+        "replace this unit.",
+    } <= found
     assert {"Clock not set:", "Not read whole:", "carry on as prompted", "Override has ended:"} <= found

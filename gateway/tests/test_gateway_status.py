@@ -154,12 +154,21 @@ def test_what_only_the_unit_has_saved_is_told_apart(site: Site) -> None:
     assert "not yet relayed: 6 records, saved on the unit only" in render(found).splitlines()
 
 
-@pytest.mark.parametrize(("refused", "archived_next", "named"), [(3, 0, True), (0, 0, False), (3, 40, False)])
-def test_a_unit_that_trusts_another_cloud_is_named(refused: int, archived_next: int, named: bool) -> None:
-    """One that has believed a receipt before knows the cloud's key; a refused one is then another matter."""
+@pytest.mark.parametrize(
+    ("archived_next", "counters", "codes"),
+    [
+        (0, {"refused_receipts": 3}, ["unit_refuses_cloud"]),
+        (0, {"refused_receipts": 0}, []),
+        (40, {"refused_receipts": 3}, []),  # it has believed one before, so that it knows the cloud's key
+        (0, {"refused_receipts": 1, "set_back": 1}, ["unit_set_back"]),
+        (40, {"set_back": 0, "worn": 1}, ["unit_worn"]),
+    ],
+)
+def test_what_a_unit_says_of_itself_is_named(archived_next: int, counters: dict[str, int], codes: list[str]) -> None:
     session = Session("gw-1", lambda: Time(0, 0))
     session.kid, session.unit = bytes(8), "U-31"
-    session.status = Status(1, 2, 3, archived_next, {"refused_receipts": refused})
+    session.status = Status(1, 2, 3, archived_next, counters)
     port = SimpleNamespace(url="/dev/ttyACM0", is_open=True)
     found = _why_port(PortState(port, session, 0), 1000)  # type: ignore[arg-type]  # as much of a port as is asked
-    assert [why.partition(": ")[0] for why in found] == ["unit_refuses_cloud"] * named
+    assert [why.partition(": ")[0] for why in found] == codes
+    assert all("unit U-31 at port /dev/ttyACM0" in why for why in found)

@@ -229,6 +229,24 @@ def play_filling_up(folder: Path) -> list[Scene]:
         g.board.run(100)
     g.keep("journal full")
     g.scan("CT/STEP/DONE", scene="scan while full")
+    assert g.board.unit is not None
+    g.board.unit._custody.worn = True  # what becomes of it is tested with the firmware
+    g.board.run(1000)
+    g.keep("journal full, and flash worn")
+    return g.scenes
+
+
+def play_set_back(folder: Path) -> list[Scene]:
+    """The cloud has another record than the unit."""
+    g = Gallery(folder)
+    g.board.power_on()
+    peer = g.connect()
+    peer.wait(lambda: peer.next_seq() >= 2, "the records")
+    g.board.sounds.clear()
+    peer.receipt(1, digest=bytes(32))
+    g.board.run(1000)
+    g.keep("the journal was set back")
+    g.scan("CT/BADGE/A.Kowalska", scene="scan while set back")
     return g.scenes
 
 
@@ -254,7 +272,7 @@ def play_out_of_service(folder: Path) -> list[Scene]:
 def scenes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Scene]:
     played = [
         scene
-        for play_part in (play, play_expiry_without_clock, play_filling_up, play_out_of_service)
+        for play_part in (play, play_expiry_without_clock, play_filling_up, play_set_back, play_out_of_service)
         for scene in play_part(tmp_path_factory.mktemp("panel"))
     ]
     assert len({scene.name for scene in played}) == len(played)
@@ -318,6 +336,7 @@ def test_light_and_buzzer_say_the_same_as_the_panel(scenes: dict[str, Scene]) ->
         ("no gateway yet: saved, and for how long", signals.OFF, ""),
         ("alarm", signals.AMBER, signals.ALARM),
         ("scan while full", signals.RED, signals.REFUSED),
+        ("scan while set back", signals.RED, signals.REFUSED),
         ("not enrolled", signals.RED, signals.ALARM),
         ("scan while not enrolled", signals.RED, signals.REFUSED),
         ("out of service: configuration", signals.RED, signals.ALARM),

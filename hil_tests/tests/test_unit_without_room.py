@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 from agent.custody import ROOM_BYTES
-from agent.journal import RESERVED_PAGES
+from agent.journal import RESERVED_PAGES, JournalFull
 
 import wire
 from hil_tests.bench import truth
@@ -13,7 +14,7 @@ from hil_tests.bench.memory_board import SLOTS_BYTES, MemoryBoard, MemoryPeer
 from hil_tests.bench.nor import BLOCK_BYTES
 from hil_tests.bench.peer import CLOUD_KEY
 from hil_tests.bench.sensor_source import SensorFaults, SyntheticSensors
-from hil_tests.bench.small_batch import NOW_MS, order
+from hil_tests.bench.small_batch import DONOR_CODE, NOW_MS, cartridge, order
 from tools import enrolment
 from tools.enrolment import ChannelSpec
 from wire import RecordType
@@ -90,3 +91,32 @@ def test_an_alarm_of_a_full_journal_is_recorded_when_there_is_room(tmp_path: Pat
     board.run(8_000)
     alarms = [record.body for record in peer.decoded() if isinstance(record.body, wire.Alarm)]
     assert [(alarm.code, alarm.state) for alarm in alarms] == [("limit_temperature", wire.AlarmState.RAISED)]
+
+
+def test_an_override_that_lapsed_in_a_full_journal_is_recorded_when_there_is_room(tmp_path: Path) -> None:
+    letter = enrolment.letter("U-01", 1, CLOUD_KEY, (), 0)
+    board = MemoryBoard(tmp_path / "flash", {"enrol": letter.hex()}, journal_bytes=JOURNAL_BYTES)
+    board.power_on()
+    assert board.unit is not None
+    peer = MemoryPeer(board, kid=board.unit._signer.kid, now_ms=NOW_MS)
+    board.run(2_000)
+    peer.order(order(peer.kid))
+    board.run(1_000)
+    for code in (b"CT/BADGE/OP-1", b"CT/BATCH/OPEN", b"CT/STEP/START/load", DONOR_CODE.encode()):
+        board.scan(code)
+    board.scanner_sends(cartridge("X1", "251231"))
+    board.run(1_000)
+    board.scan(b"CT/OVERRIDE/the only one left")
+    assert board.lines[1] == "Second badge:"
+    board.peer = None
+    with contextlib.suppress(JournalFull):
+        while True:
+            board.unit._append(RecordType.COMMENT, {1: "n" * 150})
+    board.run(120_000)
+    board.peer = peer
+    peer.send(wire.Who())
+    board.run(4_000)
+    peer.receipt(peer.next_seq() - 1)
+    board.run(8_000)
+    notes = [record.body.text for record in peer.decoded() if isinstance(record.body, wire.Comment)]
+    assert [note for note in notes if "override" in note] == ["override not completed: the only one left"]
