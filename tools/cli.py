@@ -1,21 +1,21 @@
 """The `cartrace` command: one name for every program of the project.
 
 It imports nothing but the standard library, typer and rich: each subcommand *becomes* the program that does the work
-(`python -m gateway`, `python -m cloud`, ...), so signals, exit codes and output are that program's own.
+(`python -m gateway`, `python -m cloud`, ...), so signals, exit codes and output are that program's own (handover.py).
 """
 
 import importlib.metadata
 import json
-import os
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
+
+from tools.handover import PassesOn, PassesOnToArgparse, become, passes_on, safe
 
 QUICK_BENCHES = {
     "wire": ["wire.bench"],
@@ -66,23 +66,16 @@ def demo(
     """Three units, two sites and the cloud on this machine, until Ctrl-C."""
     given = {"--state": state, "--sensor-csv": sensor_csv, "--speed": speed}
     options = [part for name, value in given.items() if value is not None for part in (name, str(value))]
-    _become("hil_tests.story", *(["--once"] if once else []), *options)
+    become("hil_tests.story", *(["--once"] if once else []), *options)
 
 
 # --- programs whose arguments are their own business ----------------------------------------------------------------
 
-_PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "allow_interspersed_args": False}
 
-
-def _passes_on(module: str, words: str) -> Callable[[typer.Context], None]:
-    def command(context: typer.Context) -> None:
-        _become(module, *words.split(), *context.args)
-
-    return command
-
-
-def _family(name: str, help_text: str, module: str, commands: dict[str, str]) -> typer.Typer:
-    """A group whose commands hand everything, --help included, to `python -m module COMMAND`.
+def _family(
+    name: str, help_text: str, module: str, commands: dict[str, str], command: type[PassesOn] = PassesOn
+) -> typer.Typer:
+    """A group whose commands hand everything, --help and completion included, to `python -m module COMMAND`.
 
     commands: words of a command to its line of help; of two words, the first is a group, so that completion knows both.
     """
@@ -93,12 +86,17 @@ def _family(name: str, help_text: str, module: str, commands: dict[str, str]) ->
         if second and first not in groups:
             groups[first] = _group(GROUPS[first])
             family.add_typer(groups[first], name=first)
-        holder = groups[first] if second else family
-        holder.command(second or first, help=line, context_settings=_PASS_ON, add_help_option=False)(
-            _passes_on(module, words)
-        )
+        _hand_over(groups[first] if second else family, second or first, line, passes_on(module, words, command))
     app.add_typer(family, name=name)
     return family
+
+
+def _hand_over(group: typer.Typer, name: str, line: str, command: type[PassesOn]) -> None:
+    group.command(name, help=line, cls=command, add_help_option=False)(_never_called)
+
+
+def _never_called() -> None:
+    """typer makes a command of a function; PassesOn becomes a program instead."""
 
 
 def _group(help_text: str) -> typer.Typer:
@@ -160,13 +158,11 @@ _unit = _family(
         "provision": "Make a new simulated unit: its key, its enrolment and its genesis record.",
         "run": "Switch a simulated unit on.",
     },
+    PassesOnToArgparse,
 )
-_unit.command(
-    "uf2",
-    help="Make the file that turns a board into a unit, or renews its firmware.",
-    context_settings=_PASS_ON,
-    add_help_option=False,
-)(_passes_on("tools.unit_uf2", ""))
+_hand_over(
+    _unit, "uf2", "Make the file that turns a board into a unit, or renews its firmware.", passes_on("tools.unit_uf2")
+)
 
 
 # --- measured figures -----------------------------------------------------------------------------------------------
@@ -204,7 +200,7 @@ def _is_installed(package: str) -> bool:
 def _measure(house: str) -> list[dict[str, object]]:
     command = [sys.executable, "-m", *BENCHES[house], "--json"]
     try:
-        done = subprocess.run(command, stdout=subprocess.PIPE, timeout=BENCH_LIMIT_S, check=False)
+        done = subprocess.run(command, env=safe(), stdout=subprocess.PIPE, timeout=BENCH_LIMIT_S, check=False)
     except subprocess.TimeoutExpired:
         _fail(f"the bench of {house} took more than {BENCH_LIMIT_S} s; is the machine busy?")
     if done.returncode != 0:
@@ -225,12 +221,6 @@ def _cell(value: object) -> str:
 
 
 # --------------------------------------------------------------------------------------------------------------------
-
-
-def _become(module: str, *arguments: str) -> None:
-    """Replaces this process, so that a signal reaches the program itself."""
-    sys.stdout.flush()
-    os.execv(sys.executable, [sys.executable, "-m", module, *arguments])  # noqa: S606 - our own program, no shell
 
 
 def _fail(sentence: str) -> None:

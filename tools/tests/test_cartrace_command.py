@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -12,6 +13,8 @@ from typer.testing import CliRunner
 from tools import cli
 
 RUNNER = CliRunner()
+CARTRACE = str(Path(sys.executable).with_name("cartrace"))  # as it is installed
+SAFE = "PYTHONSAFEPATH"
 
 
 def cartrace(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -42,6 +45,7 @@ def test_shell_completion_can_be_installed() -> None:
         (["gateway", "status", "--config", "x.toml", "--json"], ["gateway", "status", "--config", "x.toml", "--json"]),
         (["gateway", "run", "--help"], ["gateway", "run", "--help"]),
         (["cloud", "batch", "show", "B-1", "--json"], ["cloud", "batch", "show", "B-1", "--json"]),
+        (["cloud", "badge", "--", "--odd"], ["cloud", "badge", "--", "--odd"]),
         (["unit", "run", "--speed", "60"], ["hil_tests.bench", "run", "--speed", "60"]),
         (["unit", "uf2", "u.toml", "--output", "u.uf2"], ["tools.unit_uf2", "u.toml", "--output", "u.uf2"]),
         (["demo", "--once", "--speed", "30"], ["hil_tests.story", "--once", "--speed", "30.0"]),
@@ -50,11 +54,23 @@ def test_shell_completion_can_be_installed() -> None:
 def test_arguments_reach_the_program_unchanged(
     command: list[str], program: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    became: list[list[str]] = []
-    monkeypatch.setattr(os, "execv", lambda _path, command: became.append(command))
+    became: list[tuple[list[str], str | None]] = []
+    monkeypatch.setattr(os, "execve", lambda _, words, environment: became.append((words, environment.get(SAFE))))
     shown = RUNNER.invoke(cli.app, command)
     assert shown.exit_code == 0, shown.output
-    assert became == [[sys.executable, "-m", *program]]
+    assert became == [([sys.executable, "-m", *program], "1")]
+
+
+@pytest.mark.parametrize(
+    ("program", "command"), [("gateway", ["gateway", "run", "--help"]), ("wire", ["bench", "wire"])]
+)
+def test_a_namesake_in_the_folder_is_not_run(program: str, command: list[str], tmp_path: Path) -> None:
+    (tmp_path / program).mkdir()
+    for name in ("__init__", "__main__", "bench"):
+        (tmp_path / program / f"{name}.py").write_text("raise SystemExit('a stranger ran')")
+    done = subprocess.run([CARTRACE, *command], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert "stranger" not in done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("house", ["unit", "image-cuts"])
@@ -76,12 +92,6 @@ def test_the_list_of_the_clouds_commands_is_the_programs_own() -> None:
     assert names("tools", "cloud") == names("cloud") - hidden
     for group in cli.GROUPS:
         assert names("tools", "cloud", group) == names("cloud", group)
-
-
-def test_completion_knows_the_second_word() -> None:
-    asked = {"_CARTRACE_COMPLETE": "complete_bash", "COMP_WORDS": "cartrace cloud batch ", "COMP_CWORD": "3"}
-    shown = RUNNER.invoke(cli.app, [], env=asked, prog_name="cartrace")
-    assert {"new", "list", "show"} <= set(shown.output.split())
 
 
 def test_an_unknown_command_is_refused_in_words() -> None:
