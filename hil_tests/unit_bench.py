@@ -30,7 +30,7 @@ import wire
 from hil_tests.bench.board_image import blank_flash, image_path
 from hil_tests.bench.full_ring import let_pass, lived
 from hil_tests.bench.memory_board import MemoryBoard, MemoryPeer
-from hil_tests.bench.peer import CLOUD_KEY, GatewayEnd
+from hil_tests.bench.peer import CLOUD_KEY, CLOUD_SEED, GatewayEnd
 from hil_tests.bench.prompt import Prompt
 from hil_tests.bench.rp2040_unit import ChipPeer, Rp2040Unit
 from hil_tests.bench.small_batch import NOW_MS, cartridge, order, plain
@@ -43,6 +43,7 @@ LIMITS = {  # DESIGN section 8; more than that is a miss
     "saturated_scans_lost": 0,
 }
 STEPS, ITEMS_OF_STEP = 5, 10
+SPARE_STEPS, STEP_BYTES = 23, 150  # they make the order as long as one may be, within a step
 SCANS = 3 * STEPS * ITEMS_OF_STEP
 LINE_USED_MIN = 0.9  # of the records per second that the line carries
 SATURATED_SCAN_GAP_MS = 700
@@ -131,12 +132,18 @@ def heap_bytes(elf: Path) -> int:
 
 
 def busy_order(kid: bytes) -> wire.Order:
-    """An order that asks for all the cartridges that are scanned."""
+    """An order that asks for all the cartridges that are scanned, and is as long as an order may be."""
     steps = tuple(
         wire.OrderStep(f"load{number}", f"Load rack {number}", ("cartridge",) * ITEMS_OF_STEP)
         for number in range(STEPS + 1)  # the last one is for the rest of the day
     )
-    return replace(order(kid), steps=steps)
+    spare = tuple(
+        wire.OrderStep(f"spare{number}", f"Change filter of rack {number}, seal it", ("cartridge",) * 8)
+        for number in range(SPARE_STEPS)
+    )
+    longest = replace(order(kid), steps=(*steps, *spare))
+    assert 0 <= wire.MAX_ORDER_BYTES - len(wire.sign_order(CLOUD_SEED, longest)) < STEP_BYTES
+    return longest
 
 
 def working(unit: Rp2040Unit) -> ChipPeer:

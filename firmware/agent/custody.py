@@ -48,6 +48,7 @@ class Custody:
         self._gives_up = gives_up
         self._receipt_seen = b""
         self._checkpoint_next = 0  # first seq that the checkpoint does not contain
+        self._kept_next = 0  # the same, of the one that flash holds
         self._checked_next = 0
         self._check_thru = 0  # what this boot found in the journal is read back once
         self._boot_next = 0  # the first record of this boot
@@ -95,12 +96,12 @@ class Custody:
         self.archived_next = journal.first_seq
         saved = self._load()
         if saved is not None:
-            self._checkpoint_next = saved[2]
+            self._checkpoint_next = self._kept_next = saved[2]
             self.archived_next, self.given_up_next, self._recorded = saved[5], saved[6], saved[7]
             self.lost_scans, self.lost_samples, self.set_back = saved[9], saved[10], saved[11] == 1
             self._lost_scans_kept = self.lost_scans
             journal.rejoin(saved[2], saved[3])
-            journal.trim(self.oldest)
+            journal.trim(min(self.oldest, saved[12]))
         self._checked_next = self.oldest
         self._check_thru = self._boot_next = journal.next_seq
         if saved is None:
@@ -148,16 +149,18 @@ class Custody:
     def checkpoint(self, boot: int, state: "dict[int, Any]") -> bool:
         """Write down state and custody, then let the journal overwrite what they no longer need. Whether it was done.
 
-        It is not when the state is larger than its slot, or the slot is worn. Then a boot replays more, and nothing is
-        freed.
+        The slot keeps the checkpoint before as well, and what is needed to go on from that one is kept while there is
+        room: then a flipped bit in the newest one costs nothing. It is not done when the state is larger than its
+        slot, or the slot is worn. Then a boot replays more, and nothing is freed.
         """
         journal = self._journal
         self._forget_old_ranges()
         saved = {
             1: self._kid, 2: journal.next_seq, 3: journal.head, 4: boot,
             5: self.archived_next, 6: self.given_up_next, 7: self._recorded, 8: state,
-            9: self.lost_scans, 10: self.lost_samples, 11: int(self.set_back),
+            9: self.lost_scans, 10: self.lost_samples, 11: int(self.set_back), 12: self._kept_next,
         }  # fmt: skip
+        other_next = self._kept_next
         self._checkpoint_next = journal.next_seq  # also when it cannot be kept: it is not tried at every turn
         self._lost_scans_kept = self.lost_scans
         try:
@@ -167,8 +170,11 @@ class Custody:
         except OSError:
             self.worn = True
             return False
-        self.worn = False
-        journal.trim(self.oldest)
+        self.worn, self._kept_next = False, journal.next_seq
+        journal.trim(min(self.oldest, other_next))
+        if self.must_free():  # no room to keep what the copy before would need: let both be the newest
+            self._slots.mend("state")
+            journal.trim(self.oldest)
         return True
 
     def _forget_old_ranges(self) -> None:

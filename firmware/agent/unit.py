@@ -163,7 +163,8 @@ class Unit:
                 self._hal.feed_watchdog()
         self._face.resumed = seq > 0
         self._boot = 1 if last == events.GENESIS else boot + 1
-        if self._custody.is_checkpoint_due(quiet=False):  # or a row of cut boots would make each of them slower
+        custody = self._custody
+        if custody.must_free() or custody.is_checkpoint_due(quiet=False):  # or a row of cut boots made each slower
             self._checkpoint()
 
     def _fold(self, seq: int, kind: int, batch: str, operator: str, body: "dict[int, Any]") -> None:

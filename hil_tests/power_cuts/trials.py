@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from agent import cbor, pages
 
 from hil_tests.power_cuts.board import sign_fast
-from hil_tests.power_cuts.flips import fifty_records, try_flips
+from hil_tests.power_cuts.flips import fifty_records, try_flips, try_slot_flips, unit_at_work
 from hil_tests.power_cuts.replay import Run, Tally, try_cuts, try_pairs
 from hil_tests.power_cuts.scenarios import SCENARIOS, Scenario
 
@@ -71,7 +71,9 @@ def scenario_of(name: str) -> Scenario:
 
 def carry_out(task: Task) -> Tally:
     if task.kind == FLIPS:
-        return try_flips(fifty_records(), task.part, task.parts, task.step)
+        tally = try_flips(fifty_records(), task.part, task.parts, task.step)
+        tally.add(try_slot_flips(unit_at_work(), task.part, task.parts, task.step))
+        return tally
     case = Run.of(scenario_of(task.scenario))
     if task.kind == CUTS:
         return try_cuts(case, task.step)
