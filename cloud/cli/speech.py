@@ -23,8 +23,10 @@ from rich.table import Table
 from cloud.batches.queries import NotFoundError
 from cloud.config import Config, ConfigError
 from cloud.errors import RefusalError
+from cloud.web.words import visible
 
 MAX_INPUT_BYTES = 1_000_000  # far above any recipe or genesis
+UNCUT_CHARACTERS = 10_000  # no terminal, no edge: a table in a pipe or a file is as wide as what it says
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -102,15 +104,16 @@ def show(value: Any, as_json: bool, text: str) -> None:
 
 
 def show_rows(rows: Sequence[Any], as_json: bool, columns: Sequence[str]) -> None:
-    """rows: dataclasses. JSON has every field, the table the columns named."""
+    """rows: dataclasses. JSON has every field, the table the columns named, with what a unit says made visible."""
     plain = [dataclasses.asdict(row) for row in rows]
     if as_json:
         typer.echo(json.dumps(plain, indent=2))
         return
     table = Table(*columns)
     for row in plain:
-        table.add_row(*(cell(row[column]) for column in columns))
-    Console().print(table)
+        table.add_row(*(visible(cell(row[column])) for column in columns))
+    width = None if sys.stdout.isatty() else UNCUT_CHARACTERS
+    Console(width=width, markup=False, emoji=False, highlight=False).print(table)
 
 
 def cell(value: Any) -> str:

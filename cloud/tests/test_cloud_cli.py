@@ -3,7 +3,9 @@
 import json
 import sqlite3
 import stat
+import sys
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ from django.contrib.auth.models import User
 from typer.testing import CliRunner
 
 from cloud.cli import app
+from cloud.cli.speech import show_rows
 from cloud.config import Config, ConfigError, cloud_seed, load_config, secret_file
 from cloud.tests.cloud_bench import CloudProcess, FakeUnit
 from cloud.tests.test_cloud_ledger import RECIPE
@@ -121,6 +124,25 @@ def test_what_cannot_be_done_is_one_sentence(files: Path, arguments: list[str], 
     said = refused(*[argument.format(files) for argument in arguments])
     assert said.startswith(f"{code}: ")
     assert sentence in said
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A row with what a forger may write."""
+
+    batch: str
+    reason: str
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_a_table_is_cut_by_the_edge_of_a_terminal_only(
+    terminal: bool, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: terminal)
+    show_rows([Claim("[/red] :bug: \x1b[2J", "far " * 100)], False, ["batch", "reason"])
+    shown = capsys.readouterr().out
+    assert ("far " * 99 in shown) is not terminal
+    assert "[/red] :bug: ⟨ESC⟩[2J" in shown
 
 
 @pytest.mark.django_db

@@ -109,11 +109,14 @@ def test_an_unknown_bench_is_refused_in_words() -> None:
 
 
 def test_bench_rows_are_passed_on_as_json(monkeypatch: pytest.MonkeyPatch) -> None:
-    row = {"name": "verify", "value": 3.0, "unit": "records/s", "baseline": 2.0, "ratio": 1.5}
+    name = "verify " * 20
+    row = {"name": name, "value": 3.0, "unit": "records/s", "baseline": 2.0, "ratio": 1.5}
     answer = subprocess.CompletedProcess[bytes]([], 0, json.dumps([row]).encode())
     monkeypatch.setattr(subprocess, "run", lambda *_, **__: answer)
     assert json.loads(RUNNER.invoke(cli.app, ["bench", "wire", "--json"]).output) == [row]
-    assert "1.5" in RUNNER.invoke(cli.app, ["bench", "wire"]).output
+    shown = RUNNER.invoke(cli.app, ["bench", "wire"]).output
+    assert "1.5" in shown
+    assert name in shown, "no terminal, so nothing is cut"
 
 
 def test_a_bench_that_fails_fails_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
