@@ -1,5 +1,6 @@
 """`python -m cloud COMMAND`: sets Django up, then hands over to cloud/cli/."""
 
+import json
 import os
 import sys
 
@@ -14,7 +15,8 @@ def main() -> None:
     try:
         django.setup()
     except ConfigError as error:
-        sys.stderr.write(f"{error.code}: {error}\n")
+        said = json.dumps({"code": error.code, "message": str(error)})  # as cloud/cli/speech.py, which is not there yet
+        sys.stderr.write((said if "--json" in sys.argv else f"{error.code}: {error}") + "\n")
         raise SystemExit(2) from None
     from cloud.cli import app  # only now: models need a configured Django
 

@@ -1,4 +1,7 @@
-"""The gateway's command: run, status, genesis, bench. Errors are one sentence on standard error with a code."""
+"""The gateway's command: run, status, genesis, bench.
+
+Errors are one sentence on standard error with a code; with --json an object of both, as the cloud's are.
+"""
 
 import json
 import signal
@@ -44,7 +47,7 @@ def status(config: Config, as_json: AsJson = False) -> None:
     try:
         found = read_status(_settings(config), _clock().now_ms())
     except GatewayError as error:
-        _fail(error)
+        _fail(error, as_json)
     print(json.dumps(found, indent=1) if as_json else render(found))
 
 
@@ -74,7 +77,17 @@ def bench(
     directory: Annotated[Path | None, typer.Option(help="Where to write; the disk is what is measured.")] = None,
 ) -> None:
     """Measure how many records per second become durable and relayed, beside single commits on the same disk."""
-    rows = bench_rows.measure(directory)
+    try:
+        rows = bench_rows.measure(directory)
+    except OSError as error:
+        _fail(
+            StateUnusableError(
+                f"{directory or 'the temporary folder'} cannot be measured ({error.strerror}); name another"
+            ),
+            as_json,
+        )
+    except GatewayError as error:
+        _fail(error, as_json)
     if as_json:
         print(json.dumps(rows, indent=1))
         return
@@ -114,8 +127,9 @@ def _stop_on_signals(site: gateway_site.Site) -> None:
         signal.signal(number, lambda *_: site.stop())
 
 
-def _fail(error: GatewayError) -> NoReturn:
-    print(f"{error.code}: {error}", file=sys.stderr)
+def _fail(error: GatewayError, as_json: bool = False) -> NoReturn:
+    said = json.dumps({"code": error.code, "message": str(error)}) if as_json else f"{error.code}: {error}"
+    print(said, file=sys.stderr)
     raise typer.Exit(EXIT_CODES.get(type(error), 1))
 
 

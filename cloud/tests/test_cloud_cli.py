@@ -168,11 +168,12 @@ def test_a_fresh_machine_is_told_what_to_do_first(tmp_path: Path) -> None:
 
 
 def test_wrong_settings_end_every_command_with_a_sentence(tmp_path: Path) -> None:
-    done = CloudProcess(tmp_path / "state", CARTRACE_CLOUD_CONFIG=str(tmp_path / "none.toml")).run("streams")
-    assert (done.returncode, done.stderr) == (
-        2,
-        f"bad_config: The settings file {tmp_path}/none.toml does not exist; correct CARTRACE_CLOUD_CONFIG.\n",
-    )
+    cloud = CloudProcess(tmp_path / "state", CARTRACE_CLOUD_CONFIG=str(tmp_path / "none.toml"))
+    sentence = f"The settings file {tmp_path}/none.toml does not exist; correct CARTRACE_CLOUD_CONFIG."
+    done = cloud.run("streams")
+    assert (done.returncode, done.stderr) == (2, f"bad_config: {sentence}\n")
+    told = cloud.run("streams", "--json")
+    assert (told.returncode, json.loads(told.stderr)) == (2, {"code": "bad_config", "message": sentence})
 
 
 def test_settings_come_from_the_file_and_the_environment_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,15 +1,19 @@
 """Settings: the environment wins, and each mistake is one sentence that names field and file."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from gateway.__main__ import app
 from gateway.errors import ConfigError
 from gateway.settings import load
 from gateway.tests.standins import CLOUD_KEY
 
+runner = CliRunner()
 GOOD = f"""
 gateway = "gw-1"
 site = "site-a"
@@ -83,6 +87,25 @@ def test_the_command_says_the_sentence_and_its_code(tmp_path: Path) -> None:
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert "cannot read" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("command", "code"),
+    [
+        (["status", "--config", "{}/none.toml"], "bad_config"),
+        (["status", "--config", "{}/gateway.toml"], "state_unusable"),
+        (["bench", "--directory", "{}/none"], "state_unusable"),
+    ],
+)
+def test_an_error_can_be_read_by_a_program(tmp_path: Path, command: list[str], code: str) -> None:
+    write(tmp_path, GOOD)
+    (tmp_path / "state" / "lock").mkdir(parents=True)
+    arguments = [each.format(tmp_path) for each in command]
+    plain, told = (runner.invoke(app, [*arguments, *more]) for more in ([], ["--json"]))
+    assert (plain.exit_code, plain.stdout, plain.stderr.count("\n")) == (2, "", 1)
+    assert (told.exit_code, told.stdout, told.stderr.count("\n")) == (2, "", 1)
+    assert plain.stderr.startswith(f"{code}: ")
+    assert json.loads(told.stderr) == {"code": code, "message": plain.stderr.strip().removeprefix(f"{code}: ")}
 
 
 def test_a_state_folder_that_cannot_be_used_is_one_sentence(tmp_path: Path) -> None:
