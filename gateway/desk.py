@@ -19,7 +19,7 @@ from gateway.live import state_topic
 from gateway.mqtt import Broker, BrokerDown, BrokerEvent, BrokerUp, FromCloud
 from gateway.outbound import Outbound
 from gateway.peek import STORE_INT_MAX
-from gateway.ports import Port, PortClosed, PortEvent, PortHeard, PortOpened
+from gateway.ports import Outgoing, Port, PortClosed, PortEvent, PortHeard, PortOpened
 from gateway.session import Session
 from gateway.settings import Settings
 from gateway.spool import Spool
@@ -142,7 +142,7 @@ class Desk:
         if not events:
             return
         heard: list[PortState] = []
-        replies: list[tuple[Port, Message]] = []
+        replies: list[tuple[Port, Outgoing]] = []
         arrival_ms = self.clock.now_ms()
         for event in events:
             self._note_port(self.ports[event.port], event, now_ms)
@@ -163,8 +163,8 @@ class Desk:
         for port, reply in replies:
             port.send(reply)
 
-    def _hear(self, state: PortState, messages: Iterable[Message], arrival_ms: int, now_ms: int) -> list[Message]:
-        replies: list[Message] = []
+    def _hear(self, state: PortState, messages: Iterable[Message], arrival_ms: int, now_ms: int) -> list[Outgoing]:
+        replies: list[Outgoing] = []
         for message in messages:
             if self.full is not None and not isinstance(message, Who):
                 self.counters["unanswered_disk_full"] += 1
@@ -299,7 +299,7 @@ class Desk:
             self._time_sent_ms = now_ms
             for state in self.ports.values():
                 if state.session.kid is not None:
-                    state.port.send(self._time())
+                    state.port.send(self._time)
 
     def _publish_state(self, now_ms: int) -> None:
         sent_ms, sent = self._state_sent

@@ -41,6 +41,9 @@ class PortClosed:
 
 
 PortEvent = PortOpened | PortHeard | PortClosed
+Outgoing = (
+    Message | Callable[[], Message]
+)  # a function is asked when its frame is written, for a time is true only then
 
 
 class Port:
@@ -53,7 +56,7 @@ class Port:
         self.is_open = False
         self._baud = baud
         self._report = report
-        self._outbox: queue.Queue[bytes] = queue.Queue(OUTBOX_FRAMES)
+        self._outbox: queue.Queue[Outgoing] = queue.Queue(OUTBOX_FRAMES)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"port {url}", daemon=True)
 
@@ -66,10 +69,10 @@ class Port:
     def join(self, timeout_s: float) -> None:
         self._thread.join(timeout_s)
 
-    def send(self, message: Message) -> None:
+    def send(self, message: Outgoing) -> None:
         """Queue a frame for the unit; never blocks."""
         try:
-            self._outbox.put_nowait(encode_frame(message))
+            self._outbox.put_nowait(message)
         except queue.Full:
             self.unsent += 1
 
@@ -126,9 +129,10 @@ class Port:
     def _write_all(self, line: serial.Serial, gone: threading.Event) -> None:
         while not gone.is_set():
             try:
-                frame = self._outbox.get(timeout=READ_S)
+                message = self._outbox.get(timeout=READ_S)
             except queue.Empty:
                 continue
+            frame = encode_frame(message() if callable(message) else message)
             try:
                 line.write(frame)
             except serial.SerialTimeoutException:

@@ -13,7 +13,7 @@ from gateway.peek import STORE_INT_MAX, peek
 from gateway.spool import Spool, Stream
 from wire import Ack, Hello, OrderChunk, ReceiptFrame, RecordFrame, Status, Time, Welcome, Who, WireError, order_chunks
 
-Reply = Welcome | Ack | ReceiptFrame | Time | OrderChunk | Who
+Reply = Welcome | Ack | ReceiptFrame | OrderChunk | Who | Callable[[], Time]
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +92,7 @@ class Session:
         self.kid, self.unit = hello.kid, hello.unit
         self.next_seq, self.head = relayed, stream.head
         self._ack_due = self._moved = False
-        replies: list[Reply] = [Welcome(self._gateway, relayed), self._time_now()]
+        replies: list[Reply] = [Welcome(self._gateway, relayed), self._time_now]
         if stream.receipt is not None:
             replies.append(ReceiptFrame(stream.receipt))
         order = spool.order(hello.kid)
