@@ -25,6 +25,7 @@ from pydantic_settings import (
 from wire import Clock
 
 DEFAULT_STATE = Path(".state/cloud")
+TLS_PORT = 8883  # registered for MQTT over TLS; a plain line to it hangs or shows the password
 LOOPBACK_HOSTS = ["127.0.0.1", "localhost", "[::1]"]
 EXPECTED = {  # settings that are not text
     "cloud_state": "the path of a directory",
@@ -127,6 +128,10 @@ def _check_broker(config: Config) -> None:
         raise ConfigError("mqtt_cert is set without mqtt_ca_file, which TLS needs; give the broker's authority too.")
     if config.mqtt_password_file is not None and config.mqtt_username is None:
         raise ConfigError("mqtt_password_file is set without mqtt_username; give the login name too.")
+    if config.mqtt_port == TLS_PORT and config.mqtt_ca_file is None:
+        raise ConfigError(
+            f"mqtt_port {TLS_PORT} speaks TLS and needs mqtt_ca_file; add it, or give the broker's plain port."
+        )
     for name in ("mqtt_password_file", "mqtt_ca_file", "mqtt_cert", "mqtt_key"):
         path = getattr(config, name)
         if path is not None and not path.is_file():

@@ -198,6 +198,10 @@ def test_settings_come_from_the_file_and_the_environment_wins(tmp_path: Path, mo
         ({"MQTT_CA_FILE": "absent"}, "absent of the setting mqtt_ca_file does not exist"),
         ({"MQTT_PASSWORD_FILE": "there"}, "without mqtt_username"),
         ({"MQTT_USERNAME": "u", "MQTT_PASSWORD_FILE": "absent"}, "setting mqtt_password_file does not exist"),
+        (
+            {"MQTT_PORT": "8883"},
+            r"^mqtt_port 8883 speaks TLS and needs mqtt_ca_file; add it, or give the broker's plain port\.$",
+        ),
         ({"MQTT_PORT": "many"}, r"^The setting mqtt_port is wrong; give a whole number from 1 to 65535\.$"),
         ({"MQTT_PORT": "0"}, r"^The setting mqtt_port is wrong; give a whole number from 1 to 65535\.$"),
         ({"CLOUD_HOSTS": "qa.example"}, r"^The setting cloud_hosts is wrong; give a list of host names such as "),
@@ -213,6 +217,13 @@ def test_settings_that_cannot_work_are_refused_at_once(
         monkeypatch.setenv(f"CARTRACE_{name}", value)
     with pytest.raises(ConfigError, match=sentence):
         load_config()
+
+
+def test_the_port_of_tls_is_taken_with_an_authority(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "ca.pem").write_text("x")
+    monkeypatch.setenv("CARTRACE_MQTT_PORT", "8883")
+    monkeypatch.setenv("CARTRACE_MQTT_CA_FILE", str(tmp_path / "ca.pem"))
+    assert load_config().mqtt_port == 8883
 
 
 def test_a_secret_is_made_once_and_a_damaged_one_refused(tmp_path: Path) -> None:
