@@ -15,6 +15,7 @@ from agent.face import PANEL_REAL_MS, Face
 from agent.journal import RESERVED_PAGES, Journal, JournalFull
 from agent.link import Link
 from agent.procedure import Procedure
+from agent.sampling import Sampling
 from agent.scanner import DEBOUNCE_MS, SUFFIX, Scanner, setup_fault
 from agent.sensors import Sensors
 from agent.slots import Slots
@@ -37,7 +38,6 @@ LINK_DELAY_MS = 250
 TURN_REAL_MS = 100  # the panel's clock, and how long readings may wait in the sensor front end
 REPLAY_PER_FEED = 32  # records that a boot replays between two words to the watchdog
 SEED_BYTES = 32
-READINGS_AT_ONCE = 8
 CONFIG_KEYS = (1, 2, 3, 4, 5, 6)  # unit, epoch, cloud public key, channels, entropy, site offset in minutes
 CONFIG_SEED = 7  # added by the unit itself
 CONFIG_SCANNER = 8  # {1 prefix, 2 suffix, 3 the byte that stands for GS}, all optional
@@ -72,7 +72,7 @@ class Unit:
         self._scanner = self._scanner_of(config.get(CONFIG_SCANNER, {}))
         self._face = Face(hal, self._clock, self._procedure, self._dialogue, self._journal, self._custody)
         self._assembler = orders.Assembler()
-        self._limits = alarms.Limits([], [], [])
+        self._sampling = Sampling(hal, self._sensors, self._procedure, self._custody, self._try_append)
         self._boot = 0
         self._boot_journaled = False
         self._uptime_at_head_ms = 0
@@ -189,7 +189,7 @@ class Unit:
             self._procedure.order = orders.stored_order(raw)
         except orders.OrderRefused:
             self._refused_orders += 1
-        self._watch_limits()
+        self._sampling.watch_limits()
 
     # --- one turn ---------------------------------------------------------------------------------------------------
 
@@ -210,7 +210,7 @@ class Unit:
             self._read(read)
         if self._may_record:
             self._record_clock()
-            self._sample()
+            self._sampling.sample()
             self._end_override()
             self._heartbeat()
         self._send()
@@ -321,7 +321,7 @@ class Unit:
 
     def _define_channels(self) -> None:
         if self._sensors.channels:
-            self._flush_samples()
+            self._sampling.flush()
             self._append(events.CHANNELS, events.channels(self._sensors.channels))
             self._sensors.begin(self._journal.next_seq - 1, self._hal.uptime_ms())
 
@@ -368,10 +368,11 @@ class Unit:
 
     def _carry_out(self, kind: int, body: "dict[int, Any]", operator: str, flush: bool) -> None:
         if flush and kind in (events.BATCH_OPEN, events.STEP, events.BATCH_CLOSE, events.OVERRIDE):
-            self._sample()
-            self._flush_samples()  # so that a batch holds its own samples, and a step begins with fresh ones
+            self._sampling.sample()
+            self._sampling.flush()  # so that a batch holds its own samples, and a step begins with fresh ones
         if kind == events.BATCH_CLOSE:
-            self._clear_alarms()
+            for code in list(self._procedure.alarms.raised):
+                self._append(events.ALARM, events.alarm(code, alarms.CLEARED, "batch closed"))
             body = self._procedure.closing(body[3])
         order = self._procedure.order
         batch = order.batch if order is not None and kind == events.BATCH_OPEN else ""
@@ -379,43 +380,7 @@ class Unit:
         if kind == events.BATCH_OPEN:
             self._define_channels()
         if kind in (events.BATCH_OPEN, events.BATCH_CLOSE):
-            self._watch_limits()
-
-    # --- sensors ----------------------------------------------------------------------------------------------------
-
-    def _sample(self) -> None:
-        sensors = self._sensors
-        first_ms, lost, count = sensors.due(self._hal.uptime_ms())
-        for _ in range(lost):
-            self._save_samples(sensors.take([None] * len(sensors.channels)))
-        first_ms += lost * sensors.interval_ms
-        while count:  # in small portions: a unit that was kept busy must not run out of heap for catching up
-            portion = min(count, READINGS_AT_ONCE)
-            for readings in self._hal.readings(first_ms, sensors.interval_ms, portion, len(sensors.channels)):
-                at_ms = sensors.next_ms
-                self._save_samples(sensors.take(readings))
-                for code, state, words in self._limits.take(at_ms, self._procedure.step, readings):
-                    if not self._try_append(events.ALARM, events.alarm(code, state, words)):
-                        self._limits.not_saved(code)
-            first_ms, count = first_ms + portion * sensors.interval_ms, count - portion
-
-    def _flush_samples(self) -> None:
-        self._save_samples(self._sensors.flush())
-
-    def _save_samples(self, body: "dict[int, Any] | None") -> None:
-        if body is not None and not self._try_append(events.SAMPLES, body):
-            self._custody.lost_samples += body[4]
-
-    def _watch_limits(self) -> None:
-        """Watch the limits of the order while its batch is open, and nothing else."""
-        procedure = self._procedure
-        order = procedure.order
-        limits = order.limits if order is not None and procedure.batch and procedure.order_fits else []
-        self._limits = alarms.Limits(limits, self._sensors.channels, procedure.alarms.raised)
-
-    def _clear_alarms(self) -> None:
-        for code in list(self._procedure.alarms.raised):
-            self._append(events.ALARM, events.alarm(code, alarms.CLEARED, "batch closed"))
+            self._sampling.watch_limits()
 
     # --- orders ----------------------------------------------------------------------------------------
 
@@ -449,7 +414,7 @@ class Unit:
             self._load_order()
             return
         procedure.order = order
-        self._watch_limits()
+        self._sampling.watch_limits()
         self._face.over(NO_ORDER)
         self._face.over(ORDER_LOST)
         self._show()
