@@ -1,7 +1,7 @@
 """Sampling: when readings are taken, what of them is saved, and which of them raises an alarm.
 
-Decides nothing about a reading (sensors.py) nor about a limit (alarms.py). What finds no room is counted, and custody.py
-tells it later. Requirements R55, R56.
+Decides nothing about a reading (sensors.py) nor about a limit (alarms.py). What finds no room is counted, and told
+later by custody.py. Requirements R55, R56.
 """
 
 from agent import alarms, events
