@@ -33,6 +33,8 @@ from wire import Scheme, code_problem, compile_pattern
 from wire.bodies import QuantityKind
 
 RECIPE_BYTES = 65_536  # far above any real recipe; bounds the parser
+LINE_BYTES = 2_000  # the longest that a recipe needs, eight reasons, has 600; the parser's time grows as its square
+PROBLEMS = 100  # more are counted: who sees these knows that it is the wrong file
 ID = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
 STEPS, ITEMS, LIMITS, ITEMS_PER_STEP = 40, 40, 8, 12  # SPEC section 7
 SCHEMES = {"hibc": Scheme.HIBC, "isbt128": Scheme.ISBT_128, "pattern": Scheme.PATTERN}
@@ -45,6 +47,7 @@ ARTICLES = {  # the keys that say how an item is recognised, each with how it is
 KINDS = tuple(kind.name.lower() for kind in QuantityKind)
 USUAL_AMOUNTS, CARD_REASONS, REASON_BYTES = 6, 8, 64  # per kind; per recipe; SPEC section 5, type 15
 LIMIT_KEYS = ("alert_low", "alert_high", "action_low", "action_high")
+SHOWN = 40  # characters of a value or a key in an error
 DURATION_S = 366 * 86_400  # no duration in a recipe is longer than a year
 
 
@@ -52,12 +55,18 @@ def parse_recipe(toml: bytes) -> Recipe:
     """The recipe in a file's bytes. Raises RecipeError with every problem found. Format: cloud/RECIPES.md."""
     if len(toml) > RECIPE_BYTES:
         raise RecipeError([Problem("file", f"larger than {RECIPE_BYTES} bytes", "shorten it")])
+    for number, line in enumerate(toml.split(b"\n"), 1):
+        if len(line) > LINE_BYTES:
+            raise RecipeError([Problem(f"line {number}", f"longer than {LINE_BYTES} bytes", "break or shorten it")])
     try:
         document = tomllib.loads(toml.decode("utf-8"), parse_float=_exact_number)
     except UnicodeDecodeError as error:
         raise RecipeError([Problem(f"byte {error.start}", "not UTF-8", "save the file as UTF-8")]) from error
-    except (tomllib.TOMLDecodeError, RecursionError, ValueError) as error:
+    except (tomllib.TOMLDecodeError, ValueError) as error:
         raise RecipeError([Problem("file", f"not TOML: {error}", "correct the place it names")]) from error
+    except RecursionError as error:
+        deep = Problem("file", "lists or tables lie too deep in one another", "write it as shown in RECIPES.md")
+        raise RecipeError([deep]) from error
     return _Reader(document).recipe(hashlib.sha256(toml).digest())
 
 
@@ -82,7 +91,8 @@ class _Table:
             self.wrong("", "this is no table", "write it as shown in RECIPES.md")
 
     def wrong(self, key: str, wrong: str, remedy: str) -> None:
-        self.problems.append(Problem(", ".join(filter(None, (self.place, key))), wrong, remedy))
+        shown = key if len(key) <= SHOWN and key.isprintable() else _shown(key)
+        self.problems.append(Problem(", ".join(filter(None, (self.place, shown))), wrong, remedy))
 
     def take(self, key: str, fits: Callable[[Any], bool], remedy: str, default: Any = ...) -> Any:
         """The value when it fits, else the default (None for a required key) and a problem."""
@@ -174,7 +184,7 @@ class _Reader:
         severities, reasons = self._severities(), self._reasons()
         self.top.finish()
         if self.problems:
-            raise RecipeError(self.problems)
+            raise RecipeError(_first(self.problems))
         return Recipe(
             *identity,
             digest,
@@ -361,6 +371,15 @@ def _is_text(value: object, limit: int) -> bool:
     return all(character >= " " and character != "\x7f" for character in value)
 
 
+def _first(problems: list[Problem]) -> list[Problem]:
+    more = len(problems) - PROBLEMS
+    return problems[:PROBLEMS] + [Problem("file", f"{more} more errors", "correct these first")] * (more > 0)
+
+
 def _shown(value: object) -> str:
+    """A value from the file in few characters. What holds others in turn may be deeper than Python can show."""
+    inner = list(value.values()) if isinstance(value, dict) else value if isinstance(value, list) else []
+    if any(isinstance(one, dict | list) for one in inner):
+        return "nested lists or tables"
     text = value if isinstance(value, str) else str(value)
-    return repr(text if len(text) <= 40 else text[:37] + "...")
+    return repr(text if len(text) <= SHOWN else text[: SHOWN - 3] + "...")

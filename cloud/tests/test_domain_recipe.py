@@ -1,6 +1,7 @@
 """Recipes: the documented example works, every error is told at once with its place, an order says what they say."""
 
 import re
+import time
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
@@ -45,6 +46,29 @@ def test_the_demonstration_recipe_makes_an_order_that_a_unit_can_verify() -> Non
         "filter": 6,
         "bag": 1,
     }
+
+
+@pytest.mark.parametrize(
+    ("toml", "sentence"),
+    [
+        ("x = " + "[" * 20_000 + "]" * 20_000, "line 1: longer than 2000 bytes"),
+        ("x = " + "[\n" * 20_000 + "]" * 1_000, "file: lists or tables lie too deep in one another; write it as"),
+        ("x = " + "{a = " * 390 + "1" + "}" * 40, "file: "),
+        ("[recipe]\nid." + ".".join("a" * 30_000) + " = 1", "line 2: longer than 2000 bytes"),
+        ("[recipe]\nid." + ".".join("a" * 990) + " = 1", "[recipe], id: nested lists or tables cannot be used"),
+        ("[recipe]\nversion = 0x" + "f" * 60_000, "line 2: longer than 2000 bytes"),
+        ("[recipe]\nversion = 0x" + "f" * 1_900, "...' cannot be used; give a whole number"),
+        ("[card]\n" + '"\\u001b[2J" = 1', r"'\x1b[2J': this key is not known"),
+        ("\n".join(f"a{number} = 1" for number in range(5_000)), "\nfile: 4902 more errors; correct these first"),
+    ],
+)
+def test_a_hostile_file_costs_a_sentence(toml: str, sentence: str) -> None:
+    begun_s = time.process_time()
+    with pytest.raises(RecipeError) as told:
+        parse_recipe(toml.encode())
+    assert sentence in str(told.value)
+    assert len(str(told.value)) < 15_000
+    assert time.process_time() - begun_s < 5
 
 
 def test_a_changed_byte_is_another_recipe() -> None:
