@@ -58,13 +58,17 @@ def not_found(request: HttpRequest, error: queries.NotFoundError) -> HttpRespons
 
 @api.get("/batches", response=answers(list[queries.BatchRow]))
 def batches(request: HttpRequest) -> list[queries.BatchRow]:
-    """Every batch, what needs attention first."""
+    """Every batch, what needs attention first. Read complete, conforming and authentic with state.
+
+    While state is waiting they are false because nothing was recorded, which is no failure; while it is running,
+    complete is false, and the others say what is known so far.
+    """
     return queries.batch_list()
 
 
 @api.get("/batches/{batch}", response=answers(Report))
 def batch_report(request: HttpRequest, batch: BatchName) -> Report:
-    """The reconciled report of a batch."""
+    """The reconciled report of a batch. Its three verdicts are to be read with state, as in the list."""
     return queries.batch_report(batch)
 
 

@@ -30,7 +30,7 @@ class NotFoundError(LookupError):
 
 @dataclass(frozen=True)
 class BatchRow:
-    """One line of the list of batches."""
+    """One line of the list of batches. complete, conforming, authentic: as in Report, to be read with state."""
 
     batch: str
     unit: str

@@ -2,15 +2,17 @@
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from cloud.batches import queries
 from cloud.batches.orders import new_batch
-from cloud.cli.speech import AsJson, cell, config, show, show_rows, spoken
+from cloud.cli.speech import AsJson, config, show, show_rows, spoken
 from cloud.config import cloud_seed, wall_clock
 from cloud.errors import RefusalError
+from cloud.web.verdicts import QUESTIONS, list_answer, verdicts
+from cloud.web.words import visible
 
 batch_app = typer.Typer(help="Batches.", no_args_is_help=True, rich_markup_mode=None)
 quarantine_app = typer.Typer(help="Refused copies.", no_args_is_help=True, rich_markup_mode=None)
@@ -46,7 +48,7 @@ def batch_new(
 def batch_list(as_json: AsJson = False) -> None:
     """List batches, what needs attention first."""
     columns = ["batch", "unit", "state", "complete", "conforming", "authentic", "needs_attention"]
-    show_rows(queries.batch_list(), as_json, columns)
+    show_rows(queries.batch_list(), as_json, columns, _answers)
 
 
 @batch_app.command("show")
@@ -59,9 +61,9 @@ def batch_show(batch: str, as_json: AsJson = False) -> None:
         raise RefusalError(error.code, f"There is no batch {batch}; `cartrace cloud batch list` shows them.") from error
     lines = [
         f"{report.batch}: {report.state}, unit {report.unit}, {report.records} records",
-        f"complete {cell(report.complete)}, conforming {cell(report.conforming)}, authentic {cell(report.authentic)}",
+        ", ".join(f"{verdict.name} {verdict.answer.word.lower()}" for verdict in verdicts(report)),
     ]
-    lines += [f"{item.severity:8} {item.state:8} {item.code}: {item.message}" for item in report.exceptions]
+    lines += [f"{item.severity:8} {item.state:8} {item.code}: {visible(item.message)}" for item in report.exceptions]
     show(report.to_json(), as_json, "\n".join(lines))
 
 
@@ -82,8 +84,14 @@ def quarantine_show(digest: str, as_json: AsJson = False) -> None:
         entry = queries.quarantine_entry(digest)
     except queries.NotFoundError as error:
         raise RefusalError(error.code, f"{error} `cartrace cloud quarantine list` shows what there is.") from error
-    lines = [entry.reference, f"{entry.reason}: {entry.sentence}", entry.content_hex]
+    lines = [entry.reference, f"{entry.reason}: {visible(entry.sentence)}", entry.content_hex]
     show(dataclasses.asdict(entry), as_json, "\n".join(lines))
+
+
+def _answers(row: dict[str, Any]) -> dict[str, Any]:
+    """The three verdicts in the words of the pages: what nobody has begun is not yet conforming, but has not failed."""
+    verdict = {name: list_answer(name, row[name], row["state"]) for name in QUESTIONS}
+    return row | {name: mark.word.lower() for name, mark in verdict.items()}
 
 
 def _codes(pairs: Sequence[str]) -> dict[str, str]:

@@ -103,14 +103,22 @@ def show(value: Any, as_json: bool, text: str) -> None:
     typer.echo(json.dumps(value, indent=2) if as_json else text)
 
 
-def show_rows(rows: Sequence[Any], as_json: bool, columns: Sequence[str]) -> None:
-    """rows: dataclasses. JSON has every field, the table the columns named, with what a unit says made visible."""
+def show_rows(
+    rows: Sequence[Any],
+    as_json: bool,
+    columns: Sequence[str],
+    worded: Callable[[dict[str, Any]], dict[str, Any]] = dict,
+) -> None:
+    """rows: dataclasses. JSON has every field, the table the columns named, with what a unit says made visible.
+
+    worded: a row's fields as people are told them.
+    """
     plain = [dataclasses.asdict(row) for row in rows]
     if as_json:
         typer.echo(json.dumps(plain, indent=2))
         return
     table = Table(*columns)
-    for row in plain:
+    for row in map(worded, plain):
         table.add_row(*(visible(cell(row[column])) for column in columns))
     width = None if sys.stdout.isatty() else UNCUT_CHARACTERS
     Console(width=width, markup=False, emoji=False, highlight=False).print(table)

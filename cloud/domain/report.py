@@ -198,7 +198,11 @@ class RuleCount:
 
 @dataclass(frozen=True)
 class Report:
-    """The reconciled batch record. state: waiting (nothing arrived), running, closed, aborted."""
+    """The reconciled batch record. state: waiting (nothing arrived), running, closed, aborted.
+
+    complete, conforming, authentic: read them with state. While it is waiting they are false because nothing was
+    recorded, which is no failure; while it is running complete is false, and the others say what is known so far.
+    """
 
     batch: str
     recipe: str

@@ -54,6 +54,9 @@ def test_from_enrolment_to_an_ordered_batch(files: Path) -> None:
     assert json.loads(ask("batch", "new", "B-1", "--recipe", "short", "--unit", "U-1"))["order_number"] == 1
     assert json.loads(ask("batch", "list"))[0]["batch"] == "B-1"
     assert json.loads(ask("batch", "show", "B-1"))["state"] == "waiting"
+    assert runner.invoke(app, ["batch", "list"]).stdout.count("not yet") == 3, "what is not begun has not failed"
+    shown = runner.invoke(app, ["batch", "show", "B-1"]).stdout
+    assert "complete not yet, conforming not yet, authentic not yet" in shown
     assert json.loads(ask("streams"))[0]["archived_thru"] == -1
     assert json.loads(ask("unit", "list"))[0]["gateway"] == "g"
     assert json.loads(ask("quarantine", "list")) == []

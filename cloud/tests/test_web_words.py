@@ -3,6 +3,7 @@
 import pytest
 
 from cloud.web import words
+from cloud.web.verdicts import QUESTIONS, list_answer
 from wire import RecordType
 from wire.bodies import (
     Alarm,
@@ -150,3 +151,18 @@ def test_bytes_are_shown_sixteen_a_row() -> None:
     assert rows[0] == "0000  3a 3b 3c 3d 3e 3f 40 41  42 43 44 45 46 47 48 49  :;<=>?@ABCDEFGHI"
     assert rows[1].startswith("0010  4a 4b ")
     assert rows[1].endswith("  JK")
+
+
+@pytest.mark.parametrize(
+    ("state", "good", "complete", "others"),
+    [
+        ("waiting", False, "Not yet", "Not yet"),
+        ("running", False, "Not yet", "No"),
+        ("running", True, "So far", "So far"),
+        ("closed", False, "No", "No"),
+        ("aborted", True, "Yes", "Yes"),
+    ],
+)
+def test_the_list_says_no_only_where_something_was_recorded(state: str, good: bool, complete: str, others: str) -> None:
+    answers = [list_answer(name, good, state).word for name in QUESTIONS]
+    assert answers == [complete, others, others]

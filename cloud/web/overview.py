@@ -103,7 +103,7 @@ def _urgency(row: BatchRow) -> tuple[int, int, int, int, str]:
 def _line(row: BatchRow, now_ms: int) -> Line:
     group = _group(row, now_ms)
     goods = ((COMPLETE, row.complete), (CONFORMING, row.conforming), (AUTHENTIC, row.authentic))
-    answers = tuple((QUESTIONS[name][0], list_answer(good, row.state)) for name, good in goods)
+    answers = tuple((QUESTIONS[name][0], list_answer(name, good, row.state)) for name, good in goods)
     silence = duration((now_ms - _heard_ms(row)) // 60_000 * 60_000) if group == "late" else ""
     tone = {"late": "major", "refused": "major", "running": "calm"}.get(group, group)
     return Line(row, group, tone, answers, silence)

@@ -108,11 +108,12 @@ def answer(good: bool, state: str, spoiled: bool) -> Mark:
     return YES if good else NO
 
 
-def list_answer(good: bool, state: str) -> Mark:
-    """The same for the list, where only the booleans are known."""
-    if state in UNFINISHED:
-        return SO_FAR if good else NOT_YET
-    return YES if good else NO
+def list_answer(name: str, good: bool, state: str) -> Mark:
+    """The same for the list, where only the booleans are known.
+
+    Once a batch runs, something speaks against what is not good; but nobody expects it to be complete.
+    """
+    return answer(good, state, spoiled=not good and state == "running" and name != COMPLETE)
 
 
 def verdicts(report: Report) -> tuple[Verdict, ...]:
