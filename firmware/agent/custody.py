@@ -49,6 +49,7 @@ class Custody:
         self._receipt_seen = b""
         self._checkpoint_next = 0  # first seq that the checkpoint does not contain
         self._kept_next = 0  # the same, of the one that flash holds
+        self._failed_at: "tuple[int, int] | None" = None  # next_seq and oldest, when it could not be kept
         self._checked_next = 0
         self._check_thru = 0  # what this boot found in the journal is read back once
         self._boot_next = 0  # the first record of this boot
@@ -141,7 +142,7 @@ class Custody:
 
     def must_free(self) -> bool:
         """The journal has little room, and a checkpoint now would free a block."""
-        if self._journal.room(GIVE_UP_BYTES):
+        if self._journal.room(GIVE_UP_BYTES) or self._failed_at == (self._journal.next_seq, self.oldest):
             return False
         first, after = self._journal.oldest_block()
         return first < after <= self.oldest
@@ -163,6 +164,7 @@ class Custody:
         other_next = self._kept_next
         self._checkpoint_next = journal.next_seq  # also when it cannot be kept: it is not tried at every turn
         self._lost_scans_kept = self.lost_scans
+        self._failed_at = journal.next_seq, self.oldest
         try:
             self._slots.store("state", cbor.encode(saved))
         except ValueError:
@@ -170,7 +172,7 @@ class Custody:
         except OSError:
             self.worn = True
             return False
-        self.worn, self._kept_next = False, journal.next_seq
+        self._failed_at, self.worn, self._kept_next = None, False, journal.next_seq
         journal.trim(min(self.oldest, other_next))
         if self.must_free():  # no room to keep what the copy before would need: let both be the newest
             self._slots.mend("state")

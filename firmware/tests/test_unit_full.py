@@ -12,7 +12,10 @@ from tests.nor_flash import NorFlash
 class WornSlots(NorFlash):
     """Slots of which no block can be erased any more."""
 
+    tried = 0
+
     def erase(self, address: int) -> None:
+        self.tried += 1
         raise OSError("the flash did not erase a block")
 
 
@@ -67,4 +70,8 @@ def test_worn_flash_is_told_to_the_gateway_and_when_nothing_can_be_saved_on_the_
         unit._append(events.COMMENT, events.comment("x" * 255))
     run(unit, board, board.now_ms + 1000)
     assert board.lines[:5] == ["FLASH IS WORN", "", "DO NOT SCAN", "Nothing can be saved:", "replace this unit."]
+    assert isinstance(board.slots_flash, WornSlots)
+    tried = board.slots_flash.tried
+    run(unit, board, board.now_ms + 60 * 1000)
+    assert board.slots_flash.tried < tried + 5, "it is tried at every turn, and each try takes 45 ms from the scanner"
     assert len(events_of(unit)) == unit.next_seq, "a record that could not be written down as archived was overwritten"
