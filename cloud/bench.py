@@ -33,6 +33,7 @@ def _throwaway_database(state: Path) -> Iterator[None]:
     """The default connection on a new, migrated database beside the real one."""
     kept = connection.settings_dict["NAME"]
     connection.close()
+    state.mkdir(parents=True, exist_ok=True, mode=0o700)
     with tempfile.TemporaryDirectory(dir=state) as directory:
         connection.settings_dict["NAME"] = Path(directory) / "bench.sqlite3"
         try:

@@ -170,6 +170,11 @@ def secret_file(path: Path, size: int) -> bytes:
     return secret
 
 
+def session_secret(config: Config) -> str:
+    """What Django signs sessions and forms with. Raises ConfigError; a lost one only ends every session."""
+    return secret_file(config.cloud_state / "secret.key", 48).hex()
+
+
 def cloud_seed(config: Config) -> bytes:
     """The Ed25519 seed that signs receipts and orders. Raises ConfigError: a lost one is never made anew."""
     path = config.cloud_state / "cloud.key"

@@ -7,10 +7,12 @@ import os
 import sqlite3
 from datetime import timedelta
 
-from cloud.config import load_config, secret_file
+from django.utils.functional import SimpleLazyObject
+
+from cloud.config import load_config, session_secret
 
 CONFIG = load_config()
-SECRET_KEY = secret_file(CONFIG.cloud_state / "secret.key", 48).hex()
+SECRET_KEY = SimpleLazyObject(lambda: session_secret(CONFIG))  # made when it is needed: a question makes no file
 DEBUG = False
 ALLOWED_HOSTS = CONFIG.cloud_hosts
 

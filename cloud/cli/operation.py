@@ -11,8 +11,8 @@ from django.core.management import call_command
 from cloud import logs
 from cloud.bench import rows as bench_rows
 from cloud.cli import users
-from cloud.cli.speech import AsJson, config, show, spoken
-from cloud.config import cloud_seed
+from cloud.cli.speech import AsJson, config, show, spoken, spoken_anywhere
+from cloud.config import cloud_seed, session_secret
 from cloud.errors import RefusalError
 from cloud.ingest.run import run_ingest
 from wire import SHARDS, public_key_of
@@ -20,9 +20,10 @@ from wire import SHARDS, public_key_of
 _SHARD_NAMES = {str(shard) for shard in range(SHARDS)}
 
 
-@spoken
+@spoken_anywhere
 def migrate() -> None:
-    """Make the database, or bring it up to date. Running it again is harmless."""
+    """Make the database, or bring it up to date, and the keys that are missing. Running it again is harmless."""
+    session_secret(config())  # and with it the state directory
     call_command("migrate", interactive=False, verbosity=0)
     for role in users.ROLES:
         Group.objects.get_or_create(name=role)
@@ -46,6 +47,7 @@ def web(
 ) -> None:
     """Serve the pages and the JSON API."""
     _check_port(host, port)
+    session_secret(config())
     logs.configure()
     uvicorn.run("cloud.asgi:application", host=host, port=port, log_config=None, lifespan="off")
 
@@ -57,10 +59,16 @@ def key(as_json: AsJson = False) -> None:
     show({"public_key": public_key}, as_json, public_key)
 
 
-@spoken
+@spoken_anywhere
 def bench(as_json: AsJson = False) -> None:
     """Measure ingest beside libsodium: compare ratios, not values."""
-    measured = bench_rows(config().cloud_state)
+    state = config().cloud_state
+    try:
+        measured = bench_rows(state)
+    except OSError as error:
+        raise RefusalError(
+            "state_unusable", f"The folder {state} cannot be used ({error.strerror}); check CARTRACE_CLOUD_STATE."
+        ) from error
     lines = [f"{row['name']}: {row['value']} {row['unit']}, {row['ratio']} of libsodium alone" for row in measured]
     show(measured, as_json, "\n".join(lines))
 

@@ -9,7 +9,7 @@ import typer
 from cloud.batches import orders
 from cloud.batches.models import Recipe
 from cloud.batches.orders import add_recipe, recipe_version
-from cloud.cli.speech import AsJson, read, show, spoken, write
+from cloud.cli.speech import AsJson, read, show, spoken, spoken_anywhere, write
 from cloud.config import wall_clock
 from cloud.domain import card
 from cloud.errors import RefusalError
@@ -70,7 +70,7 @@ def recipe_card(
     _show_card(f"the card of {row}", output, sheets, as_json)
 
 
-@spoken
+@spoken_anywhere
 def badge(
     operators: Annotated[list[str], typer.Argument(help="Badges, such as OP-114.")],
     output: Annotated[Path, typer.Option(help="HTML file to write; a browser prints it.")],

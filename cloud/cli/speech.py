@@ -17,6 +17,7 @@ import typer
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.db import Error as DatabaseError
+from django.db import connection
 from rich.console import Console
 from rich.table import Table
 
@@ -52,15 +53,37 @@ def _one_sentence(as_json: bool) -> Iterator[None]:
 
 
 def spoken(command: Callable[P, R]) -> Callable[P, R]:
-    """What goes wrong inside command is told in one sentence."""
+    """What goes wrong inside command is told in one sentence. A question makes no database: SQLite would."""
+    return _spoken(command, _require_database)
 
+
+def spoken_anywhere(command: Callable[P, R]) -> Callable[P, R]:
+    """The same for a command that works before `migrate`."""
+    return _spoken(command, lambda: None)
+
+
+def _spoken(command: Callable[P, R], check: Callable[[], None]) -> Callable[P, R]:
     @functools.wraps(command)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
         with _one_sentence(kwargs.get("as_json") is True):
+            check()
             return command(*args, **kwargs)
         raise AssertionError("_one_sentence always leaves")
 
     return wrapped
+
+
+def _require_database() -> None:
+    path = Path(connection.settings_dict["NAME"])
+    try:
+        path.stat()
+    except FileNotFoundError:
+        sentence = (
+            f"There is no database at {path}; run `cartrace cloud migrate` first, or correct CARTRACE_CLOUD_STATE."
+        )
+        raise RefusalError("database_empty", sentence) from None
+    except OSError:
+        return  # SQLite says what is wrong with it
 
 
 def fail(code: str, sentence: str, as_json: bool) -> NoReturn:

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from django.conf import settings
 from django.contrib.auth.models import User
+from django.db import connection
 from typer.testing import CliRunner
 
 from cloud.cli import app
@@ -156,6 +158,26 @@ def test_a_refusal_can_be_read_by_a_program() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        "streams", "key", "unit list", "batch list", "batch show B", "recipe list", "recipe show r", "quarantine list",
+        "quarantine show abcd", "user list", "site s --utc-offset +01:00", "web", "ingest",
+    ],
+)  # fmt: skip
+def test_without_a_database_nothing_is_made(command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(settings, "CONFIG", Config(cloud_state=tmp_path))
+    monkeypatch.setitem(connection.settings_dict, "NAME", tmp_path / "db.sqlite3")
+    assert refused(*command.split()).startswith(f"database_empty: There is no database at {tmp_path}/db.sqlite3; ")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_made_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(settings, "CONFIG", Config(cloud_state=Path("/dev/null/state")))
+    assert refused("bench").startswith("state_unusable: The folder /dev/null/state cannot be used (Not a directory); ")
+    assert refused("migrate").startswith("bad_config: The secret file /dev/null/state/secret.key cannot be used")
+
+
 @pytest.mark.slow
 def test_a_fresh_machine_is_told_what_to_do_first(tmp_path: Path) -> None:
     cloud = CloudProcess(tmp_path / "state")
@@ -163,6 +185,7 @@ def test_a_fresh_machine_is_told_what_to_do_first(tmp_path: Path) -> None:
     assert (before.returncode, before.stdout) == (2, "")
     assert before.stderr.startswith("database_empty: ")
     assert "migrate" in before.stderr
+    assert not cloud.state.exists(), "a question makes nothing"
     assert cloud.run("migrate").returncode == 0
     assert cloud.run("migrate").returncode == 0
     assert cloud.ask("key") == {"public_key": cloud.key.hex()}
