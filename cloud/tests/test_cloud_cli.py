@@ -1,6 +1,7 @@
 """The command line: a fresh installation step by step, JSON that can be read, errors of one sentence and code 2."""
 
 import json
+import re
 import sqlite3
 import stat
 import sys
@@ -16,7 +17,7 @@ from typer.testing import CliRunner
 
 from cloud.cli import app
 from cloud.cli.speech import show_rows
-from cloud.config import Config, ConfigError, cloud_seed, load_config, secret_file
+from cloud.config import LOOPBACK_HOSTS, Config, ConfigError, cloud_seed, load_config, secret_file
 from cloud.tests.cloud_bench import CloudProcess, FakeUnit
 from cloud.tests.test_cloud_ledger import RECIPE
 
@@ -279,3 +280,13 @@ def test_a_lost_key_is_not_made_anew(tmp_path: Path) -> None:
         with pytest.raises(ConfigError, match="is missing, and the database beside it has units"):
             cloud_seed(config)
     assert not (tmp_path / "cloud.key").exists()
+
+
+def test_every_setting_is_documented_with_its_default() -> None:
+    text = (Path(__file__).resolve().parents[1] / "README.md").read_text()
+    rows = dict(re.findall(r"^\| `(CARTRACE_[A-Z_]+)` \| ([^|]*) \|", text, re.MULTILINE))
+    words = {None: "none", str(LOOPBACK_HOSTS): "loopback", "False": "false"}
+    for name, field in Config.model_fields.items():
+        default = None if field.default is None else str(field.default)
+        assert rows.pop(f"CARTRACE_{name.upper()}", "") == words.get(default, default), name
+    assert rows == {"CARTRACE_CLOUD_CONFIG": "none", "CARTRACE_DEMO_CLOCK": "none"}

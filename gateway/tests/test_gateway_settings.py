@@ -1,6 +1,7 @@
 """Settings: the environment wins, and each mistake is one sentence that names field and file."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,10 +11,11 @@ from typer.testing import CliRunner
 
 from gateway.__main__ import app
 from gateway.errors import ConfigError
-from gateway.settings import load
+from gateway.settings import Mqtt, Settings, load
 from gateway.tests.standins import CLOUD_KEY
 
 runner = CliRunner()
+README = Path(__file__).resolve().parents[1] / "README.md"
 GOOD = f"""
 gateway = "gw-1"
 site = "site-a"
@@ -119,3 +121,36 @@ def test_a_state_folder_that_cannot_be_used_is_one_sentence(tmp_path: Path) -> N
         assert done.returncode == 2
         assert done.stderr.startswith("state_unusable: state_dir ")
         assert done.stderr.count("\n") == 1
+
+
+def blocks() -> list[str]:
+    """What README.md shows between lines of three backticks: the example first, then what TLS adds to it."""
+    return re.findall(r"^```\w*\n(.*?)^```", README.read_text(), re.DOTALL | re.MULTILINE)
+
+
+def test_the_documented_example_works_as_it_stands(tmp_path: Path) -> None:
+    example, _, tls, *_ = blocks()
+    settings = load(write(tmp_path, example))
+    assert (settings.gateway, settings.state_dir, settings.mqtt.port) == ("gw-1", tmp_path / "state", 1883)
+    shown = runner.invoke(app, ["status", "--config", str(tmp_path / "gateway.toml")])
+    assert shown.exit_code == 0, shown.output
+    for name in ("ca.pem", "password", "gw-1.pem", "gw-1.key"):
+        (tmp_path / name).write_text("x")
+    assert load(write(tmp_path, example + tls)).mqtt.tls
+
+
+def test_every_setting_is_documented_with_its_default() -> None:
+    rows = dict(re.findall(r"^\| `([a-z_.]+)` \| ([^|]*) \|", README.read_text(), re.MULTILINE))
+    fields = {**Settings.model_fields, **{f"mqtt.{name}": field for name, field in Mqtt.model_fields.items()}}
+    del fields["mqtt"]
+    for name, field in fields.items():
+        default = "none, required" if field.is_required() else "none" if field.default is None else str(field.default)
+        assert rows.pop(name, None) == default, name
+
+
+def test_every_documented_reason_exists() -> None:
+    source = "".join(path.read_text() for path in README.parent.glob("*.py"))
+    table = README.read_text().partition("| code | what to do |")[2]
+    codes = [code for cell in re.findall(r"^\| (`.*?) \|", table, re.MULTILINE) for code in re.findall("`(.*?)`", cell)]
+    assert len(codes) > 15
+    assert [code for code in codes if f'"{code}: ' not in source] == []
