@@ -4,11 +4,16 @@ Decides when to open a port again, and nothing else. A port that is missing, bus
 another try with back-off. What cannot be written in time is dropped: every frame is repeated by its owner.
 """
 
+import errno
+import os
 import queue
 import random
+import stat
+import termios
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import serial
 
@@ -19,6 +24,14 @@ WRITE_S = 2.0  # a unit that does not take 1200 bytes in this time is not listen
 RETRY_S = (0.2, 5.0)  # first and longest wait before a port is opened again
 OUTBOX_FRAMES = 256  # a receipt, an order and a window of acks fit many times
 READ_BYTES_MAX = 4096
+NO_HARDWARE = (errno.EIO, errno.ENXIO, errno.ENODEV)  # as /dev/ttyS9 on a machine with fewer
+KINDS = (
+    (stat.S_ISREG, "a file"),
+    (stat.S_ISDIR, "a folder"),
+    (stat.S_ISFIFO, "a pipe"),
+    (stat.S_ISBLK, "a disk"),
+    (stat.S_ISCHR, "a device of another kind"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,15 +172,43 @@ def _close(line: serial.Serial) -> None:
 
 
 def _why_not_open(url: str, error: Exception) -> str:
-    code = getattr(error, "errno", None)
-    text = str(error)
-    if code == 2 or "No such file" in text:
+    """One sentence: what is wrong with this port, and what to do next."""
+    code, text = _errno_of(error), str(error)
+    if code in (errno.ENOENT, errno.ENOTDIR) or "No such file" in text:
         return f"port_missing: port {url} does not exist; plug the unit in or correct `ports` in the settings"
-    if code == 13 or "Permission denied" in text:
+    if code in NO_HARDWARE:
+        return (
+            "port_missing: "
+            f"port {url} has a name but no device behind it ({os.strerror(code)}); "
+            "plug the unit in or correct `ports` in the settings"
+        )
+    if code == errno.EACCES or "Permission denied" in text:
         return (
             "port_forbidden: "
-            f"port {url} may not be opened by this user; add the user to the group that owns it (often dialout)"
+            f"port {url} may not be opened by this user; add the user to the group that owns it (often dialout), "
+            "then start the gateway anew"
         )
-    if code in (11, 16) or "lock port" in text or "busy" in text:
+    if code in (errno.EAGAIN, errno.EBUSY) or "lock port" in text or "busy" in text:
         return f"port_busy: port {url} is in use by another program; stop that program (ModemManager is a common one)"
+    if code in (errno.ENOTTY, errno.EISDIR):
+        return (
+            "port_not_serial: "
+            f"port {url} cannot be opened: it is {_kind_of(url)}, no serial line; name the unit's line in `ports` in "
+            "the settings, such as one of /dev/serial/by-id"
+        )
     return f"port_unusable: port {url} cannot be opened: {text}; check the cable and `ports` in the settings"
+
+
+def _errno_of(error: Exception) -> int | None:
+    """The kernel's reason; pyserial puts that of a line it cannot configure into a text of its own."""
+    cause = error.__context__
+    code = getattr(error, "errno", None)
+    return cause.args[0] if code is None and isinstance(cause, termios.error) else code
+
+
+def _kind_of(path: str) -> str:
+    try:
+        mode = Path(path).stat().st_mode
+    except OSError:
+        return "something else"
+    return next((words for holds, words in KINDS if holds(mode)), "something else")
