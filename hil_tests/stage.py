@@ -50,8 +50,8 @@ class Stage:
         heap_bytes: int = HEAP_BYTES,
     ) -> None:
         self.folder, self.speed = folder, speed
-        self._heap_bytes = heap_bytes
-        self._sensor_csv, self._web = sensor_csv, web
+        self._heap_bytes, self._web = heap_bytes, web
+        self._sensors: SensorSource = CsvSensors(sensor_csv) if sensor_csv else SyntheticSensors()
         self._lock = take_folder(folder)
         self.started_ms = time.time_ns() // 1_000_000
         self._env = demo_clock(speed, self.started_ms, self.started_ms)
@@ -103,7 +103,7 @@ class Stage:
             self.cloud.start_web()
 
     def _provision(self, unit: str) -> bytes:
-        folder, sensors = self.folder / unit, self._sensors()
+        folder, sensors = self.folder / unit, self._sensors
         genesis = UnixUnit.provision(folder, unit=unit, cloud_public_key=self.cloud_key, sensors=sensors)
         self.units[unit] = UnixUnit(folder, speed=self.speed, sensors=sensors, heap_bytes=self._heap_bytes)
         self.kids[unit] = take_apart(genesis).kid
@@ -112,10 +112,7 @@ class Stage:
     @property
     def sensor_label(self) -> str:
         """Where the sensor values come from, for people."""
-        return self._sensors().label
-
-    def _sensors(self) -> SensorSource:
-        return CsvSensors(self._sensor_csv) if self._sensor_csv else SyntheticSensors()
+        return self._sensors.label
 
     def _enrol(self, unit: str, genesis: bytes) -> None:
         path = self.folder / unit / "genesis.cbor"

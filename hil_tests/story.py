@@ -17,6 +17,7 @@ from pathlib import Path
 from types import FrameType
 
 from hil_tests import carrier, figures
+from hil_tests.bench.request import RequestError
 from hil_tests.ledger import Ledger
 from hil_tests.materials import Materials
 from hil_tests.programs import BenchError
@@ -335,7 +336,7 @@ class _Scene(threading.Thread):
 
 
 def main() -> int:
-    """0: the story came to its end; 1: it did not, with one sentence on standard error."""
+    """0: the story came to its end; 1: it did not; 2: it was asked wrongly. The last two with a sentence."""
     asked = _arguments()
     stopping = threading.Event()
     for ending in (signal.SIGTERM, signal.SIGINT):  # a shell in the background hands SIGINT down ignored
@@ -343,7 +344,7 @@ def main() -> int:
     progress = Progress()
     try:
         if not 0 < asked.speed < float("inf"):
-            raise ValueError("--speed takes a number above 0; 1 is as fast as life")
+            raise RequestError("bad_request", "--speed takes a number above 0; 1 is as fast as life")
         with Stage(asked.state, speed=asked.speed, sensor_csv=asked.sensor_csv, web=not asked.once) as stage:
             try:
                 return _run(stage, progress, stopping, once=asked.once)
@@ -353,6 +354,9 @@ def main() -> int:
     except KeyboardInterrupt:
         print("stopped; everything has been ended", file=sys.stderr)
         return 0 if not asked.once else 1
+    except RequestError as error:
+        print(f"{error.code}: the demonstration cannot begin: {error}", file=sys.stderr)
+        return 2
     except (BenchError, UnexpectedPanelError, ValueError, OSError) as error:
         print(f"{_code_of(error)}: the demonstration cannot go on: {error}", file=sys.stderr)
         return 1

@@ -1,9 +1,9 @@
 """`python -m hil_tests.bench provision|run`: one simulated unit as a program of its own.
 
-provision makes a board in a directory and writes its genesis record, which the cloud enrols. run powers the board
-until Ctrl-C or the end of standard input, and prints the panel whenever it changes. While it runs, standard input
-takes one word per line: `scan CODE` (with \\x1d for GS and \\r for CR), `cut`, `on`, `unplug`, `plug`, `noise HEX`,
-`panel`, `quit`.
+provision makes a board in a directory and writes its genesis record, which the cloud enrols (factory.py). run powers
+the board until Ctrl-C or the end of standard input, and prints the panel whenever it changes. While it runs, standard
+input takes one word per line: `scan CODE` (with \\x1d for GS and \\r for CR), `cut`, `on`, `unplug`, `plug`,
+`noise HEX`, `panel`, `quit`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from hil_tests.bench import factory
 from hil_tests.bench.nor import FlashMisuse
+from hil_tests.bench.request import RequestError
 from hil_tests.bench.sensor_source import CsvSensors, SensorSource, SyntheticSensors
 from hil_tests.bench.unix_unit import UnixUnit
 
@@ -25,6 +27,7 @@ SUFFIX = b"\r\n"
 
 
 def main() -> int:
+    """2: what was asked cannot be done, and nothing was changed; 1: the bench itself failed."""
     arguments = _parser().parse_args()
     try:
         return int(arguments.act(arguments))
@@ -32,8 +35,8 @@ def main() -> int:
         print(f"system_error: {error}", file=sys.stderr)
         return 1
     except ValueError as error:
-        print(f"bad_request: {error}", file=sys.stderr)
-        return 1
+        print(f"{error.code if isinstance(error, RequestError) else 'bad_request'}: {error}", file=sys.stderr)
+        return 2
     except RuntimeError as error:
         print(f"bench_error: {error}", file=sys.stderr)
         return 1
@@ -62,24 +65,14 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _provision(arguments: argparse.Namespace) -> int:
-    directory: Path = arguments.directory
-    if (directory / "flash.bin").exists():
-        raise ValueError(f"{directory} holds a provisioned board already; choose another directory")
-    try:
-        cloud_key = bytes.fromhex(arguments.cloud_key)
-    except ValueError:
-        cloud_key = b""
-    if len(cloud_key) != 32:
-        raise ValueError("--cloud-key takes 64 hexadecimal digits; the cloud's key command prints them")
-    genesis = UnixUnit.provision(
-        directory,
+    path = factory.make(
+        arguments.directory,
         unit=arguments.unit,
         epoch=arguments.epoch,
-        cloud_public_key=cloud_key,
+        cloud_key=arguments.cloud_key,
         site_offset_min=arguments.site_offset_min,
+        genesis=arguments.genesis,
     )
-    path = arguments.genesis or directory / "genesis.cbor"
-    path.write_bytes(genesis)
     print(f"{arguments.unit} is provisioned; enrol {path} in the cloud")
     return 0
 

@@ -7,13 +7,13 @@ reported an error.
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from hil_tests.bench.sensor_file import values_of
 from tools.enrolment import ChannelSpec
 
 FAULT = "fault"
@@ -81,6 +81,7 @@ class CsvSensors:
     """Readings of a file with the columns timestamp,value, fitted to the first channel; the others are generated.
 
     The file's smallest and largest value become `span` (scaled). One row lasts row_ms of unit time; the file repeats.
+    Raises RequestError when the file cannot be used.
     """
 
     def __init__(
@@ -95,25 +96,11 @@ class CsvSensors:
         self.label = f"recorded: {path.name}"
         self._row_ms = row_ms
         self._rest = SyntheticSensors(channels)
-        self._rows = _fitted(_column(path), span)
+        self._rows = _fitted(values_of(path), span)
 
     def read(self, world_ms: int) -> list[Reading]:
         row = self._rows[world_ms // self._row_ms % len(self._rows)]
         return [row, *self._rest.read(world_ms)[1:]]
-
-
-def _column(path: Path) -> list[float]:
-    with path.open(newline="") as lines:
-        rows = csv.DictReader(lines)
-        if rows.fieldnames is None or "value" not in rows.fieldnames:
-            raise ValueError(f"{path}: the first line must name the columns timestamp,value")
-        try:
-            values = [float(row["value"]) for row in rows]
-        except (TypeError, ValueError) as error:
-            raise ValueError(f"{path}: line {rows.line_num}: {error}") from error
-    if not values:
-        raise ValueError(f"{path}: no row below the heading")
-    return values
 
 
 def _fitted(values: Sequence[float], span: tuple[int, int]) -> list[int]:
