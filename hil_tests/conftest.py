@@ -67,15 +67,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("bench", [pytest.param(name, marks=marks[name]) for name in names], indirect=True)
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist looks for groups
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """The story is told in one process, for all its tests.
-
-    Tests of the image itself have nothing to run on without one: left out, and said at the end.
-    """
-    for item in items:
-        if "told" in getattr(item, "fixturenames", ()):
-            item.add_marker(pytest.mark.xdist_group("story"))
+    """Tests of the image itself have nothing to run on without one: left out, and said at the end."""
     if _has_image():
         return
     here = Path(__file__).parent

@@ -45,7 +45,11 @@ class Told:
 
 
 @pytest.fixture(scope="session")
-def told(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Told]:
+def told(tmp_path_factory: pytest.TempPathFactory, testrun_uid: str) -> Iterator[Told]:
+    try:
+        (tmp_path_factory.getbasetemp().parent / f"told-{testrun_uid}").touch(exist_ok=False)
+    except FileExistsError:
+        pytest.fail("another process tells the story already, which costs a minute: see GROUPS in conftest.py")
     log: list[str] = []
     folder, heap_bytes = tmp_path_factory.mktemp("story") / "state", HEAP_BYTES - HEAP_RESERVE_BYTES
     with Stage(folder, speed=DEFAULT_SPEED, web=True, heap_bytes=heap_bytes) as stage:

@@ -26,7 +26,7 @@ from hil_tests import labels
 from hil_tests.bench.peer import CLOUD_SEED
 from wire import sign_order
 
-pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("card")]
+pytestmark = pytest.mark.browser
 
 CHROMIUM = "/usr/bin/chromium"
 DEMO = Path(__file__).parent.parent / "recipes" / "car-t-demo.toml"

@@ -1,11 +1,18 @@
 """Bad input to the running chain: each time one clear sentence, nothing crashes, and in the end nothing is lost."""
 
+import dataclasses
 import shutil
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+import wire
+from gateway.settings import load
+from gateway.status import read_status
+from hil_tests.bench.small_batch import plain
 from hil_tests.bench.unix_unit import UnixUnit
 from hil_tests.broker import Broker
 from hil_tests.carrier import spool_rows
@@ -17,8 +24,10 @@ from hil_tests.site import Cloud, Gateway
 pytestmark = [pytest.mark.story, pytest.mark.timeout(180)]
 LIMIT_S = 60.0
 UNIT, SITE, GATEWAY = "U-09", "west", "gw-west"
+LATE, FOREIGN = "U-10", "U-11"  # of the site that several tests share
 LOGIN, PASSWORD = "carrier", "a-long-password"
 SPEED = 60.0
+OTHER_CLOUD_KEY = wire.public_key_of(bytes(range(32)))
 
 
 class Chain:
@@ -45,17 +54,15 @@ class Chain:
 
     def archived_all(self) -> bool:
         saved = self.unit.journal()
-        with Ledger(self.cloud.database) as ledger:
-            return len(saved) > 2 and ledger.records_of(take_apart(saved[0]).kid)[: len(saved)] == saved
+        return len(saved) > 2 and records_in(self.cloud, kid_of(self.unit))[: len(saved)] == saved
 
     def wait_archived(self) -> None:
         wait_until(self.archived_all, what="everything saved to be archived", timeout_s=LIMIT_S)
 
     def close(self) -> None:
-        self.unit.close()
-        for gateway in self._gateways:
-            gateway.close()
-        self.cloud.stop()
+        with ThreadPoolExecutor() as together:  # each takes a second for its goodbye
+            for ending in (self.unit.close, self.cloud.stop, *(gateway.close for gateway in self._gateways)):
+                together.submit(ending)
         self.broker.stop()
 
 
@@ -87,25 +94,99 @@ def make_chain(enrolled: Path, tmp_path: Path) -> Iterator[Callable[..., Chain]]
         chain.close()
 
 
+@dataclasses.dataclass
+class Site:
+    """A chain that runs, with units that are switched off yet, and a port that leads nowhere."""
+
+    chain: Chain
+    gateway: Gateway
+    units: dict[str, UnixUnit]
+    missing: str
+
+    def enrol(self, unit: str) -> None:
+        genesis = self.chain.folder / f"{unit}.cbor"
+        genesis.write_bytes(self.units[unit].journal()[0])
+        self.chain.cloud.command("enrol", str(genesis), "--site", SITE, "--gateway", GATEWAY)
+
+    def archived(self, unit: str) -> list[bytes]:
+        return records_in(self.chain.cloud, kid_of(self.units[unit]))
+
+
+@pytest.fixture(scope="module")
+def site(enrolled: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """Its tests only add to it, each with a unit of its own."""
+    folder = shutil.copytree(enrolled, tmp_path_factory.mktemp("site") / "chain", symlinks=True)
+    chain, units = Chain(folder), dict[str, UnixUnit]()
+    try:
+        for unit, key in ((LATE, bytes.fromhex(chain.cloud_key)), (FOREIGN, OTHER_CLOUD_KEY)):
+            UnixUnit.provision(folder / unit, unit=unit, cloud_public_key=key)
+            units[unit] = UnixUnit(folder / unit, speed=SPEED)
+        missing = str(folder / "no-such-port")
+        gateway = chain.gateway(ports=(missing, *(board.link_port for board in units.values())))
+        chain.cloud.ingest.start()
+        gateway.start()
+        chain.unit.power_on()
+        yield Site(chain, gateway, units, missing)
+    finally:
+        for board in units.values():
+            board.close()
+        chain.close()
+
+
+def kid_of(unit: UnixUnit) -> bytes:
+    return take_apart(unit.journal()[0]).kid
+
+
+def records_in(cloud: Cloud, kid: bytes) -> list[bytes]:
+    with Ledger(cloud.database) as ledger:
+        return ledger.records_of(kid)
+
+
+def rows_in(cloud: Cloud, query: str, *values: object) -> list[tuple[Any, ...]]:
+    with Ledger(cloud.database) as ledger:
+        return ledger.rows(query, *values)
+
+
 def why(gateway: Gateway) -> str:
-    return "\n".join(gateway.status()["why"])
+    """What `gateway status` says, without a process for each time that a test asks."""
+    return "\n".join(read_status(load(gateway.config))["why"])
 
 
 def said(program: Program, words: str) -> Callable[[], bool]:
     return lambda: words in program.log.read_text()
 
 
-def test_a_port_that_does_not_exist_keeps_nobody_else_waiting(make_chain: Callable[..., Chain]) -> None:
-    chain = make_chain()
-    missing = str(chain.folder / "no-such-port")
-    gateway = chain.gateway(ports=(missing,))
-    chain.cloud.ingest.start()
-    gateway.start()
-    chain.unit.power_on()
-    chain.wait_archived()
-    wait_until(lambda: missing in why(gateway), what="the status to name the port", timeout_s=LIMIT_S)
-    assert gateway.program.running
-    assert "Traceback" not in gateway.program.log.read_text()
+def test_a_port_that_does_not_exist_keeps_nobody_else_waiting(site: Site) -> None:
+    site.chain.wait_archived()
+    wait_until(lambda: site.missing in why(site.gateway), what="the status to name the port", timeout_s=LIMIT_S)
+    assert site.gateway.program.running
+    assert "Traceback" not in site.gateway.program.log.read_text()
+
+
+def test_a_unit_that_trusts_another_cloud_keeps_everything_and_is_named(site: Site) -> None:
+    """Its letter names the key of another cloud: it records and sends, and believes no receipt."""
+    unit = site.units[FOREIGN]
+    site.enrol(FOREIGN)
+    unit.power_on()
+    named = f"unit_refuses_cloud: unit {FOREIGN} at port {unit.link_port} refuses every receipt"
+    wait_until(lambda: named in why(site.gateway), what="the status to name the unit", timeout_s=LIMIT_S)
+    unit.scan(plain("CT/BADGE/OP-1"))
+    unit.wait_panel("Welcome OP-1", LIMIT_S)
+    saved = unit.journal()
+    wait_until(
+        lambda: site.archived(FOREIGN)[: len(saved)] == saved, what="all of it to be archived", timeout_s=LIMIT_S
+    )
+    wait_until(
+        lambda: all(kid != kid_of(unit) for _, kid, _, _ in spool_rows(site.gateway.spool)),
+        what="the gateway, which knows the right key, to let go of it", timeout_s=LIMIT_S,
+    )  # fmt: skip
+    unit.wait_until(lambda lines: any(line.startswith("relayed, ") for line in lines), "no word of an archive", LIMIT_S)
+    status = site.gateway.status()
+    (said,) = (port["unit_status"] for port in status["live"]["ports"] if port["unit"] == FOREIGN)
+    assert said["archived_next"] == 0
+    assert unit.journal()[: len(saved)] == saved, "nothing may be deleted"
+    assert [line for line in status["why"] if line.startswith("unit_refuses_cloud") and FOREIGN not in line] == []
+    assert unit.console() == ""
 
 
 def test_a_broker_that_refuses_is_named_and_nothing_is_lost(make_chain: Callable[..., Chain]) -> None:
@@ -231,29 +312,21 @@ def test_a_cloud_whose_writes_fail_loses_nothing(make_chain: Callable[..., Chain
     chain.wait_archived()
 
 
-def test_a_unit_that_is_enrolled_late_loses_nothing(make_chain: Callable[..., Chain], tmp_path: Path) -> None:
+def test_a_unit_that_is_enrolled_late_loses_nothing(site: Site, tmp_path: Path) -> None:
     """As a new unit comes to a site: it records and is refused until its genesis, out of the spool, is enrolled."""
-    chain = make_chain()
-    UnixUnit.provision(tmp_path / "new", unit="U-10", cloud_public_key=bytes.fromhex(chain.cloud_key))
-    with UnixUnit(tmp_path / "new", speed=SPEED) as unit:
-        kid = take_apart(unit.journal()[0]).kid
-        gateway = chain.gateway(ports=(unit.link_port,))
-        chain.cloud.ingest.start()
-        gateway.start()
-        unit.power_on()
-        wait_until(
-            lambda: any(row["kid"] == kid.hex() for row in chain.cloud.ask("quarantine", "list")),
-            what="the cloud to refuse the unit", timeout_s=LIMIT_S,
-        )  # fmt: skip
-        saved = unit.journal()
-        genesis = ["genesis", "--config", str(gateway.config), "U-10", "--output", str(tmp_path / "U-10.cbor")]
-        written = run(python("gateway", *genesis), {}, LIMIT_S)
-        enrol = written.stdout.splitlines()[-1]
-        assert enrol.startswith("cartrace cloud enrol"), written
-        chain.cloud.command(*enrol.split()[2:])
-
-        def archived() -> bool:
-            with Ledger(chain.cloud.database) as ledger:
-                return ledger.records_of(kid)[: len(saved)] == saved
-
-        wait_until(archived, what="everything from the first record on to be archived", timeout_s=LIMIT_S)
+    unit, cloud = site.units[LATE], site.chain.cloud
+    unit.power_on()
+    wait_until(
+        lambda: bool(rows_in(cloud, "SELECT 1 FROM ledger_quarantine WHERE kid = ?", kid_of(unit))),
+        what="the cloud to refuse the unit", timeout_s=LIMIT_S,
+    )  # fmt: skip
+    saved = unit.journal()
+    genesis = ["genesis", "--config", str(site.gateway.config), LATE, "--output", str(tmp_path / "U-10.cbor")]
+    written = run(python("gateway", *genesis), {}, LIMIT_S)
+    enrol = written.stdout.splitlines()[-1]
+    assert enrol.startswith("cartrace cloud enrol"), written
+    cloud.command(*enrol.split()[2:])
+    wait_until(
+        lambda: site.archived(LATE)[: len(saved)] == saved,
+        what="everything from the first record on to be archived", timeout_s=LIMIT_S,
+    )  # fmt: skip
