@@ -23,8 +23,9 @@ MADE_ONCE = {"told": "story"}  # fixture: the only group that may ask for it
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """A file that is forgotten in GROUPS would cost its minute in silence."""
     for item in items:
+        arguments = getattr(getattr(item, "callspec", None), "params", ())  # which may have the same name
         for fixture in getattr(item, "fixturenames", ()):
-            group = MADE_ONCE.get(fixture)
+            group = None if fixture in arguments else MADE_ONCE.get(fixture)
             if group not in (None, GROUPS.get(item.path.name)):
                 raise pytest.UsageError(f"{item.nodeid} needs {fixture}, which is made once: add its file to GROUPS")
 
