@@ -70,6 +70,11 @@ def _label(text: str, found: dict[str, str], year: int) -> Label:
     din, flags = found.get("=", "")[:13], found.get("=", "")[13:]
     if flags.isdigit() and 0 <= int(flags) - _CHECK_FLAGS < 37 and int(flags) - _CHECK_FLAGS != check_value(din):
         return Label(text, problem="the donation number does not fit its check value")
+    european_din = found.get("&,4", "")[8:21]
+    if re.fullmatch(_DONATION, european_din):  # numbers of other systems have other forms
+        if din not in ("", european_din):
+            return Label(text, problem="the code names two donations; it is ambiguous")
+        din = european_din
     codes = [code for code in (found.get("=<", ""), found.get("=/", "")[11:]) if code]
     if len({code[:5] for code in codes}) > 1:
         return Label(text, problem="the code names two products; it is ambiguous")

@@ -258,3 +258,13 @@ def test_a_time_of_day_in_gs1() -> None:
     assert str(label.expiry) == "2028-01-31 14:30"
     assert label.expiry is not None
     assert label.expiry.end_ms(60) == 1_832_938_200_000 + 0
+
+
+def test_the_donation_of_a_single_european_code() -> None:
+    sec = f"&,4GB001234{DIN}A000039800120271231"
+    assert read_label(sec.encode(), "]C0", 2026).din == DIN
+    both = read_label(f"=+02000={DIN}00{sec}".encode(), "]d1", 2026)
+    assert (both.din, both.problem) == (DIN, None)
+    other = sec.replace(DIN, DIN[:-1] + str((int(DIN[-1]) + 1) % 10))
+    assert "two donations" in (read_label(f"=+02000={DIN}00{other}".encode(), "]d1", 2026).problem or "")
+    assert read_label(sec.replace(DIN, "0" * 13).encode(), "]C0", 2026).din is None  # numbered in another way

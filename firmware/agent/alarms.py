@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 RAISED, ACKNOWLEDGED, CLEARED = 1, 2, 3
 LIMIT_CODE = "limit_"  # and the channel's name
+CLEAR_AFTER_MS = 60_000, 3_600_000  # inside for so long, twice as long each time: who wavers must not fill the journal
 
 
 class AlarmStates:
@@ -61,7 +62,11 @@ def _drop(codes: "list[str]", code: str) -> None:
 
 
 class Limits:
-    """Watches the limits of an order. A limit is broken when every reading for its delay was outside of it."""
+    """Watches the limits of an order.
+
+    A limit is broken when every reading for its delay was outside of it, and holds again when every reading was inside
+    for CLEAR_AFTER_MS (R55).
+    """
 
     def __init__(self, limits: "list[Limit]", channels: "list[dict[int, Any]]", raised: "list[str]") -> None:
         self._watches = [_Watch(limit, at, channel[3]) for limit in limits for at, channel in _named(channels, limit)]
@@ -77,7 +82,7 @@ class Limits:
         """The alarm that take() told last for code could not be journaled: the next readings tell it again."""
         for watch in self._watches:
             if watch.code == code:
-                watch.raised = not watch.raised
+                watch.undo()
 
 
 class _Watch:
@@ -87,20 +92,26 @@ class _Watch:
         self._factor = 10 ** max(0, exponent - limit.exponent)  # brings reading and limit to one scale
         self._limit_factor = 10 ** max(0, limit.exponent - exponent)
         self._outside_since_ms: "int | None" = None
+        self._inside_since_ms: "int | None" = None
+        self._cleared = 0  # how often
         self.code = LIMIT_CODE + limit.channel
         self.raised = False
 
     def take(self, at_ms: int, step: str, readings: "list[int | str | None]") -> "tuple[str, int, str] | None":
         reading = readings[self._channel]
-        watched = not self._limit.steps or step in self._limit.steps
-        if not watched or (isinstance(reading, int) and self._is_inside(reading)):
+        if self._limit.steps and step not in self._limit.steps:
             self._outside_since_ms = None
-            if not self.raised:
-                return None
-            self.raised = False
-            return self.code, CLEARED, "within limits" if watched else "not watched in this step"
+            return self._clear("not watched in this step")
         if not isinstance(reading, int):
             return None  # no value breaks no limit; the gap in the samples speaks for itself
+        if self._is_inside(reading):
+            self._outside_since_ms = None
+            if self._inside_since_ms is None:
+                self._inside_since_ms = at_ms
+            if at_ms - self._inside_since_ms < self._clear_after_ms:
+                return None
+            return self._clear("within limits")
+        self._inside_since_ms = None
         if self._outside_since_ms is None:
             self._outside_since_ms = at_ms
         if self.raised or at_ms - self._outside_since_ms < self._limit.delay_ms:
@@ -109,6 +120,24 @@ class _Watch:
         return self.code, RAISED, "%s outside %d..%d e%d" % (
             self._limit.channel, self._limit.low, self._limit.high, self._limit.exponent,
         )  # fmt: skip
+
+    def _clear(self, words: str) -> "tuple[str, int, str] | None":
+        if not self.raised:
+            return None
+        self.raised = False
+        self._cleared += 1
+        return self.code, CLEARED, words
+
+    def undo(self) -> None:
+        """What take() told last did not happen."""
+        self.raised = not self.raised
+        if self.raised:
+            self._cleared -= 1
+
+    @property
+    def _clear_after_ms(self) -> int:
+        least_ms, most_ms = CLEAR_AFTER_MS
+        return max(self._limit.delay_ms, min(least_ms << self._cleared, most_ms))
 
     def _is_inside(self, reading: int) -> bool:
         scaled = reading * self._factor

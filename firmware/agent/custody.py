@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 ROOM_BYTES = 4 * cose.RECORD_BYTES_MAX  # a scan with all that follows: three long records, or eight short ones
 GIVE_UP_BYTES = ROOM_BYTES + 4096  # policy: a block is given up before scans would have to be refused
+BOOT_BYTES = 2 * 248  # boot record and loss record of a unit that gives up its oldest block, a page each
 CHECKPOINT_RECORDS = 48  # records between two checkpoints, when scanner and link are quiet
 CHECKPOINT_RECORDS_MAX = 64  # and whatever happens: so many records, and those of one turn, are replayed by a boot
 NEARLY_FULL = 8, 10  # of the ring
@@ -35,7 +36,8 @@ class Custody:
 
     archived_next: first seq without a receipt. given_up_next: first seq that no loss record gave up. lost_scans,
     lost_samples: refused or dropped for want of room, and no record says so yet. set_back: the cloud has a record of
-    ours that we do not have (W59). worn: the state could not be written down, so that nothing more is freed.
+    ours that we do not have (W59). order_number: of the last order taken, should both its copies be lost.
+    worn: the state could not be written down, so that nothing more is freed.
     """
 
     def __init__(
@@ -64,6 +66,7 @@ class Custody:
         self.lost_scans = 0
         self.lost_samples = 0
         self._lost_scans_kept = 0  # as the checkpoint has them
+        self.order_number = 0
         self.set_back = False
         self.worn = False
 
@@ -101,6 +104,7 @@ class Custody:
             self.archived_next, self.given_up_next, self._recorded = saved[5], saved[6], saved[7]
             self.lost_scans, self.lost_samples, self.set_back = saved[9], saved[10], saved[11] == 1
             self._lost_scans_kept = self.lost_scans
+            self.order_number = saved[13]
             journal.rejoin(saved[2], saved[3])
             journal.trim(min(self.oldest, saved[12]))
         self._checked_next = self.oldest
@@ -121,7 +125,7 @@ class Custody:
         """Follow one journaled record: loss records say what is given up, and what need not be said again."""
         what = body[1] if kind == events.LOSS else ""
         if what == SCANS:
-            self.lost_scans = 0
+            self.lost_scans = self._lost_scans_kept = 0
         elif what == SAMPLES:
             self.lost_samples = 0
         elif what == GIVEN_UP:
@@ -138,11 +142,13 @@ class Custody:
         limit = CHECKPOINT_RECORDS if quiet else CHECKPOINT_RECORDS_MAX
         if quiet and self.lost_scans > self._lost_scans_kept:  # nowhere else is there room to say so
             return True
+        if quiet and self._wastes_room:
+            return True
         return self._journal.next_seq - self._checkpoint_next >= limit
 
     def must_free(self) -> bool:
         """The journal has little room, and a checkpoint now would free a block."""
-        if self._journal.room(GIVE_UP_BYTES) or self._failed_at == (self._journal.next_seq, self.oldest):
+        if self._journal.room(GIVE_UP_BYTES) or self._has_failed:
             return False
         first, after = self._journal.oldest_block()
         return first < after <= self.oldest
@@ -160,6 +166,7 @@ class Custody:
             1: self._kid, 2: journal.next_seq, 3: journal.head, 4: boot,
             5: self.archived_next, 6: self.given_up_next, 7: self._recorded, 8: state,
             9: self.lost_scans, 10: self.lost_samples, 11: int(self.set_back), 12: self._kept_next,
+            13: self.order_number,
         }  # fmt: skip
         other_next = self._kept_next
         self._checkpoint_next = journal.next_seq  # also when it cannot be kept: it is not tried at every turn
@@ -174,10 +181,23 @@ class Custody:
             return False
         self._failed_at, self.worn, self._kept_next = None, False, journal.next_seq
         journal.trim(min(self.oldest, other_next))
-        if self.must_free():  # no room to keep what the copy before would need: let both be the newest
+        if self.set_back:  # a flipped bit must not make us forget that
             self._slots.mend("state")
+        if self.must_free() or self._wastes_room:
+            self._slots.mend("state")  # no room to keep what the copy before would need: let both be the newest
             journal.trim(self.oldest)
         return True
+
+    @property
+    def _wastes_room(self) -> bool:
+        """The panel warns of a full journal, and records that nobody waits for take room in it."""
+        unfreed = self.oldest - self._journal.freed_next
+        return self.nearly_full and unfreed >= CHECKPOINT_RECORDS and not self._has_failed
+
+    @property
+    def _has_failed(self) -> bool:
+        """A checkpoint could not be kept, and nothing has changed since."""
+        return self._failed_at == (self._journal.next_seq, self.oldest)
 
     def _forget_old_ranges(self) -> None:
         self._recorded = [known for known in self._recorded if known[1] > self.oldest]
@@ -234,8 +254,11 @@ class Custody:
         self._aged = self.oldest
         self._saved_uptime_ms = self._saved_time_ms = None
         record = self._journal.read(self._aged)
-        if record is not None:
-            event = event_of(record)
+        try:
+            event = event_of(record) if record is not None else None
+        except cbor.CborError:
+            event = None
+        if event is not None:
             self._saved_uptime_ms = event[4] if self._aged >= self._boot_next else None
             self._saved_time_ms = event.get(5)
 
@@ -289,12 +312,12 @@ class Custody:
     def may_boot(self) -> bool:
         """Room for the records of a boot. A unit that gives up its oldest block must boot to be able to say so."""
         if self._gives_up:
-            return self._journal.room(ROOM_BYTES, 0)
+            return self._journal.room(BOOT_BYTES, 0)
         return not self.full
 
 
 def event_of(record: bytes) -> "dict[int, Any]":
-    """A record of our own as a map; it was verified when it was made."""
+    """A record of our own as a map. Raises CborError for one that should not have been written."""
     event: "dict[int, Any]" = cbor.decode(cbor.decode(record[1:])[2])
     return event
 

@@ -5,7 +5,7 @@ was refused. An override in the making is known to RAM alone: a power cut ends i
 Spec: wire/SPEC.md section 5 (W28); requirements R17, R21, R31. Pure.
 """
 
-from agent import commands, events, gs1, scans
+from agent import cbor, commands, events, gs1, scans
 from agent.events import ACCEPTED, COMMENT, OVERRIDE, REFUSED, SCAN, STEP
 from agent.procedure import DONE, START
 from agent.scanner import AMBIGUOUS, TOGETHER
@@ -144,10 +144,9 @@ def _has_command_inside(raw: bytes) -> bool:
 
 def _clean_text(raw: bytes) -> str:
     """raw as text without control characters (W23)."""
-    try:
-        text = raw.decode()
-    except UnicodeError:
-        raise Refusal("unreadable", "Damaged command:", "scan it again")  # noqa: B904  MicroPython keeps no cause
+    if not cbor.is_utf8(raw):
+        raise Refusal("unreadable", "Damaged command:", "scan it again")
+    text = raw.decode()
     for char in text:
         if ord(char) < 0x20 or ord(char) == 0x7F:
             raise Refusal("unreadable", "Damaged command:", "scan it again")

@@ -173,6 +173,11 @@ def _date(content: str) -> str:
 def _label(found: "dict[str, str]") -> Label:
     label = Label(ISBT128)
     label.din = found.get("=", "")[:DIN_CHARS]
+    donation = found.get("&,4", "")[8 : 8 + DIN_CHARS]
+    if _is_donation(donation):  # another country's numbers may have another form
+        if label.din not in ("", donation):
+            raise LabelError(UNREADABLE, "Two donations:", ANOTHER)
+        label.din = donation
     label.coi = found.get("&/", "")
     label.code = found.get("=<", "")
     processed = found.get("=/", "")[11:]  # the product's description alone

@@ -36,6 +36,7 @@ class Sampling:
         self._custody = custody
         self._try_append = try_append
         self._limits = alarms.Limits([], [], [])
+        self._watched = "", b""  # batch and order of them
 
     def sample(self) -> None:
         """Take what is due by now; readings that nobody can make up for are saved as missing."""
@@ -62,7 +63,12 @@ class Sampling:
         """Watch the limits of the order while its batch is open, and nothing else."""
         procedure = self._procedure
         order = procedure.order
-        limits = order.limits if order is not None and procedure.batch and procedure.order_fits else []
+        watched = order is not None and procedure.batch != "" and procedure.order_fits
+        same = procedure.batch, order.digest if watched and order is not None else b""
+        if same == self._watched:  # an order that was refused must not make a limit wait anew
+            return
+        self._watched = same
+        limits = order.limits if watched and order is not None else []
         self._limits = alarms.Limits(limits, self._sensors.channels, procedure.alarms.raised)
 
     def _save(self, body: "dict[int, Any] | None") -> None:

@@ -75,6 +75,7 @@ class Unit:
         self._sampling = Sampling(hal, self._sensors, self._procedure, self._custody, self._try_append)
         self._boot = 0
         self._boot_journaled = False
+        self._boot_told = False  # boot and channels
         self._uptime_at_head_ms = 0
         self._status_due_ms = 0
         self._clock_due_ms = self._read_ms = 0
@@ -134,15 +135,22 @@ class Unit:
 
     def _begin_boot(self) -> None:
         """Journal what must precede everything else of this boot; when there is no room, try again at each turn."""
-        if self._boot_journaled or self._custody.set_back or not self._custody.may_boot:
+        custody = self._custody
+        if self._boot_told or custody.set_back or not (self._boot_journaled or custody.may_boot):
             return
         if self._journal.next_seq == 0:
             signer, hal = self._signer, self._hal
             body = events.genesis(self._unit_id, self._epoch, signer.public_key, hal.model, FIRMWARE, signer.kind)
             self._append(events.GENESIS, body)
-        self._append(events.BOOT, events.boot(self._hal.cause, FIRMWARE, self._journal.torn))
-        self._boot_journaled = True
-        self._define_channels()
+        if not self._boot_journaled:
+            self._append(events.BOOT, events.boot(self._hal.cause, FIRMWARE, self._journal.torn))
+            self._boot_journaled = True
+        self._say_losses()  # one that gives up its oldest block needs the room before anything else
+        if custody.must_free():
+            self._checkpoint()
+        if self._journal.room(cose.RECORD_BYTES_MAX):
+            self._define_channels()
+            self._boot_told = True
 
     def _rebuild(self) -> None:
         """The state of batch, step and badge: from the checkpoint, and from every record after it."""
@@ -177,8 +185,12 @@ class Unit:
         self._custody.checkpoint(journaled_boot, self._procedure.checkpoint())
 
     def _event(self, seq: int) -> "dict[int, Any] | None":
+        """As much of a record as the state follows from; None when it is lost, or should never have been written."""
         record = self._journal.read(seq)
-        return replayed(record) if record is not None else None
+        try:
+            return replayed(record) if record is not None else None
+        except cbor.CborError:
+            return None
 
     def _load_order(self) -> None:
         self._slots.mend("order")
@@ -186,7 +198,8 @@ class Unit:
         if raw is None:
             return
         try:
-            self._procedure.order = orders.stored_order(raw)
+            order = self._procedure.order = orders.stored_order(raw)
+            self._custody.order_number = order.number
         except orders.OrderRefused:
             self._refused_orders += 1
         self._sampling.watch_limits()
@@ -220,13 +233,17 @@ class Unit:
     def _keep_house(self, quiet: bool) -> None:
         """Say what is lost, free room, write the state down, erase ahead, read back: erases mostly in quiet moments."""
         custody = self._custody
-        loss = custody.loss_due() if self._may_record else None
-        if loss is not None:
-            self._try_append(events.LOSS, loss)
+        if self._may_record:
+            self._say_losses()
         if custody.must_free() or custody.is_checkpoint_due(quiet):
             self._checkpoint()
         elif quiet and not self._journal.erase_ahead():
             custody.check_some()
+
+    def _say_losses(self) -> None:
+        loss = self._custody.loss_due()
+        if loss is not None:
+            self._try_append(events.LOSS, loss)
 
     def _rest_real_ms(self) -> int:
         hal = self._hal
@@ -395,7 +412,9 @@ class Unit:
             return
         if procedure.batch and digest != procedure.order_digest:
             return
-        least = procedure.order.number + 1 if procedure.order is not None and not procedure.batch else 0
+        least = 0
+        if not procedure.batch:  # one that was lost may come again
+            least = self._custody.order_number + (0 if procedure.order is None else 1)
         procedure.order = None  # two orders at once might not fit the heap; flash has the one in force
         try:
             order = orders.open_order(raw, self._cloud_key, self._signer.kid)
@@ -414,6 +433,7 @@ class Unit:
             self._load_order()
             return
         procedure.order = order
+        self._custody.order_number = order.number
         self._sampling.watch_limits()
         self._face.over(NO_ORDER)
         self._face.over(ORDER_LOST)
@@ -424,7 +444,7 @@ class Unit:
     @property
     def _may_record(self) -> bool:
         """The boot is journaled, and which seq comes next is known for certain (W59)."""
-        return self._boot_journaled and not self._custody.set_back
+        return self._boot_told and not self._custody.set_back
 
     def _show(self) -> None:
         self._face.show(self._link.relayed_next, self._stopped)

@@ -247,6 +247,17 @@ def test_isbt_reads_compound_messages() -> None:
     assert (device.code, device.serial, device.lot) == ("T0944", "A999921123456000025", "000000000000XYZ123")
 
 
+SEC = b"&,4" + b"GB001234" + b"A999921123456" + b"A0000398" + b"001" + b"20271231"
+
+
+def test_isbt_reads_the_donation_of_a_european_code() -> None:
+    assert _read("]C0", SEC).din == "A999921123456"
+    assert _read("]d1", b"=+02000=<E0398V00" + SEC).din == "A999921123456"
+    assert _read("]d1", b"=+02000" + DIN + b"00" + SEC).din == "A999921123456"
+    assert _read("]C0", SEC.replace(b"A999921123456", b"0000000012345")).din == ""  # numbered in another way
+    assert _refused("]d1", b"=+02000" + DIN + b"00" + SEC.replace(b"123456A", b"123457A")) == "unreadable"
+
+
 def test_isbt_refuses_by_structure() -> None:
     for raw in (
         b"=", b"&", b"=O999921123456" + b"00", b"=AO99921123456" + b"00", b"=A999A21123456" + b"00", DIN + b"0",

@@ -23,9 +23,11 @@ MODULES = [
     "dual_unit_told",
     "dual_unit_ruined",
     "dual_unit_worn",
+    "dual_unit_texts",
     "dual_unit_set_back",
     "dual_devices",
     "dual_scanner",
+    "dual_scans_fuzz",
     "dual_labels",
 ]
 RUN = """

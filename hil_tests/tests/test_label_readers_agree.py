@@ -64,6 +64,7 @@ def isbt_codes(draw: st.DrawFn) -> tuple[str, str]:
     structures = [f"={din}{draw(st.sampled_from(['00', '17', f'{60 + check_value(din)}']))}", "=<E7644V00"]
     structures += [f"=>0{day:%y%j}", f"&>0{day:%y%j}0930", "&,1000000000000LOT007", "&,2SN0001", "=,A00001"]
     structures += [f"&/CH{din}", "=)AB12345678", f"=*0{day:%y%j}", "=/A9999ABC123E7644"]
+    structures += [f"&,4DE001234{draw(st.sampled_from([din, 'A999900000001', '0' * 13]))}A0000398V00{day:%Y%m%d}"]
     chosen = draw(st.lists(st.sampled_from(structures), min_size=1, max_size=6, unique=True))
     compound = f"=+{len(chosen):02}000" if len(chosen) > 1 or draw(st.booleans()) else ""
     return draw(st.sampled_from(["]C0", "]d1"])), compound + "".join(chosen)
