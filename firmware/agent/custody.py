@@ -102,11 +102,11 @@ class Custody:
         if saved is not None:
             self._checkpoint_next = self._kept_next = saved[2]
             self.archived_next, self.given_up_next, self._recorded = saved[5], saved[6], saved[7]
-            self.lost_scans, self.lost_samples, self.set_back = saved[9], saved[10], saved[11] == 1
-            self._lost_scans_kept = self.lost_scans
-            self.order_number = saved[13]
+            self.lost_scans = self._lost_scans_kept = saved.get(9, 0)  # from here on: not in what older firmware wrote
+            self.lost_samples, self.set_back = saved.get(10, 0), saved.get(11) == 1
+            self.order_number = saved.get(13, 0)
             journal.rejoin(saved[2], saved[3])
-            journal.trim(min(self.oldest, saved[12]))
+            journal.trim(min(self.oldest, saved.get(12, 0)))
         self._checked_next = self.oldest
         self._check_thru = self._boot_next = journal.next_seq
         if saved is None:

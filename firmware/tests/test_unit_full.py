@@ -154,3 +154,15 @@ def test_a_flipped_bit_does_not_make_a_unit_forget_that_it_was_set_back() -> Non
         booted(board)
         assert board.lines[:5] == SET_BACK
         board.slots_flash.cells[:] = whole
+
+
+def test_a_checkpoint_of_older_firmware_is_read() -> None:
+    board = enrolled(0)
+    unit = booted(board)
+    scan(unit, board, "CT/BADGE/OP-1")
+    unit._checkpoint()
+    slots = unit._slots
+    saved = cbor.decode(slots.load("state") or b"")
+    slots.store("state", cbor.encode({key: value for key, value in saved.items() if key < 9}))
+    unit = booted(board)
+    assert unit._procedure.operator == "OP-1"
