@@ -19,6 +19,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, ViewportSize, sync_playwright
 
 from cloud.tests.web_site import NAME, PASSWORD
+from cloud.web.views import REFRESH_S
 
 pytestmark = pytest.mark.browser
 
@@ -154,6 +155,14 @@ class Reader:
         self.page.get_by_role("button", name="Sign in").click()
         self.page.wait_for_load_state()
 
+    def hurry(self) -> None:
+        """From the next page on, pass_time() stands for waiting."""
+        self.page.clock.install()
+
+    def pass_time(self) -> None:
+        """Past the next moment at which a page refreshes itself."""
+        self.page.clock.fast_forward(2 * REFRESH_S * 1000)
+
     def open(self, path: str) -> Page:
         self.page.goto(f"{self.site}{path}", wait_until="load")
         if self.page.locator("#chart").count():
@@ -272,11 +281,12 @@ def test_the_curves_follow_the_color_scheme(reader: Reader) -> None:
 
 
 def test_old_news_is_replaced_without_losing_what_was_opened(reader: Reader) -> None:
+    reader.hurry()
     page = reader.open("/batches/B-2026-0106/")
     page.locator("#checks-complete summary").click()
     page.evaluate("document.getElementById('live').setAttribute('hx-vals', '{\"seen\": \"1\"}')")
     with page.expect_response(lambda response: "seen=1" in response.url, timeout=20_000) as refreshed:
-        pass
+        reader.pass_time()
     assert refreshed.value.status == 200
     page.wait_for_function("document.getElementById('checks-complete').open")
     assert [page.locator(f"#{part}").count() for part in ("live", "steps", "sensor-facts", "chart")] == [1, 1, 1, 1]
@@ -285,6 +295,7 @@ def test_old_news_is_replaced_without_losing_what_was_opened(reader: Reader) -> 
 
 
 def test_the_first_sensor_values_of_a_running_batch_bring_their_curves(reader: Reader) -> None:
+    reader.hurry()
     page = reader.page
     without = "<section id='sensors'><p>No sensor value arrived yet.</p></section>"
     page.goto(f"{reader.site}/batches/B-2026-0106/")
@@ -295,13 +306,16 @@ def test_the_first_sensor_values_of_a_running_batch_bring_their_curves(reader: R
         " live.setAttribute('hx-select-oob', '#head,#sensors'); }",
         without,
     )
+    reader.pass_time()
     page.locator("#chart canvas").first.wait_for(timeout=20_000)
     assert reader.complaints == []
 
 
 def test_a_server_that_is_gone_is_said(reader: Reader) -> None:
+    reader.hurry()
     page = reader.open("/batches/B-2026-0106/")
     page.route("**/*seen=*", lambda route: route.abort())
+    reader.pass_time()
     page.get_by_text("The server does not answer.").wait_for(timeout=20_000)
 
 

@@ -24,20 +24,33 @@ def chromium() -> Iterator[Browser]:
         browser.close()
 
 
-@pytest.fixture(params=SCREENS)
-def qa(request: pytest.FixtureRequest, chromium: Browser, told: Told) -> Iterator[Page]:
-    """QA, logged in; whatever the browser complains about fails the test."""
-    width, height = SCREENS[request.param]
-    context = chromium.new_context(viewport={"width": width, "height": height}, base_url=told.stage.cloud.url)
+@pytest.fixture(scope="module")
+def session(chromium: Browser, told: Told, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The cookies of QA, who logged in once: a password is made slow to try."""
+    kept = tmp_path_factory.mktemp("session") / "state.json"
+    context = chromium.new_context(base_url=told.stage.cloud.url)
     page = context.new_page()
-    complaints: list[str] = []
-    page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
-    page.on("pageerror", lambda error: complaints.append(str(error)))
     page.goto("/")
     page.fill("input[name=username]", told.stage.login.name)
     page.fill("input[name=password]", told.stage.login.password)
     page.click("button[type=submit]")
     page.wait_for_url("**/")
+    context.storage_state(path=kept)
+    context.close()
+    return kept
+
+
+@pytest.fixture(params=SCREENS)
+def qa(request: pytest.FixtureRequest, chromium: Browser, session: Path, told: Told) -> Iterator[Page]:
+    """QA, logged in; whatever the browser complains about fails the test."""
+    width, height = SCREENS[request.param]
+    context = chromium.new_context(
+        viewport={"width": width, "height": height}, base_url=told.stage.cloud.url, storage_state=session
+    )
+    page = context.new_page()
+    complaints: list[str] = []
+    page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: complaints.append(str(error)))
     yield page
     context.close()
     assert complaints == []
@@ -50,7 +63,9 @@ def screen_of(page: Page) -> str:
 
 
 def picture(page: Page, folder: Path, name: str) -> None:
-    page.wait_for_load_state("networkidle")
+    page.wait_for_load_state()
+    if page.locator("#chart").count():
+        page.locator("#chart[data-drawn]").wait_for()
     overflow = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
     assert overflow <= 0, f"{name} is {overflow} pixels wider than the screen"
     page.screenshot(path=folder / f"story-{name}-{screen_of(page)}.png", full_page=True)
