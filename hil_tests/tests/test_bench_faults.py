@@ -347,10 +347,12 @@ def test_the_private_key_never_leaves_the_unit(tmp_path: Path) -> None:
     board.run(2_000)
     peer.wait_types(RecordType.STEP, RecordType.COMMENT)
     journal = board.nor.read(SLOTS_BYTES, JOURNAL_BYTES)
-    assert public in board.said
+    # A frame has its zero bytes taken out, which would hide a key with one of them.
+    said = board.said + b"".join(wire.frames.cobs_decode(block) for block in board.said.split(b"\0") if block)
+    assert public in said
     assert public in journal
     for told in (seed, hashlib.sha512(seed).digest()[:32]):  # the seed, and the scalar that signs
-        assert told not in board.said
+        assert told not in said
         assert told not in journal
         assert told not in b"".join(peer.records.values())
         assert told.hex() not in board.shown.lower()
