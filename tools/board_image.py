@@ -226,13 +226,14 @@ def _environment(tree: Path, work: Path) -> dict[str, str]:
         "MICROPY_GIT_HASH": "debian",
         "CARTRACE_FROZEN": str(work / "frozen"),  # for manifest.py
         "PYTHONHASHSEED": "0",
+        "PYTHONSAFEPATH": "",  # MicroPython's own scripts import what lies beside them
         "LC_ALL": "C",
         "TZ": "UTC",
     }
 
 
 def _make(tree: Path, log: Path, *arguments: str, work: Path | None = None) -> None:
-    environment = _environment(tree, work) if work is not None else os.environ | {"LC_ALL": "C"}
+    environment = _environment(tree, work) if work is not None else os.environ | {"LC_ALL": "C", "PYTHONSAFEPATH": ""}
     _run(["make", f"-j{os.cpu_count() or 1}", *arguments], environment, log)
 
 
