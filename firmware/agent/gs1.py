@@ -59,22 +59,33 @@ PREDEFINED = (
 MEASURES = {"31": "6", "32": "9", "33": "7", "34": "9", "35": "7", "36": "9"}
 
 PROVEN = ("checked", "date", "time", "piece")  # fields of these kinds show by themselves that they are what they seem
-# Fields that units meet (R36): kind, shortest and longest content. Literal tuples stay in the board's flash.
-FIELDS = {
-    "00": ("checked", 18, 18), "01": ("checked", 14, 14), "02": ("checked", 14, 14), "03": ("checked", 14, 14),
-    "10": ("text", 1, 20), "11": ("date", 6, 6), "12": ("date", 6, 6), "13": ("date", 6, 6), "15": ("date", 6, 6),
-    "16": ("date", 6, 6), "17": ("date", 6, 6), "20": ("number", 2, 2), "21": ("text", 1, 20), "22": ("text", 1, 20),
-    "235": ("text", 1, 28), "240": ("text", 1, 30), "241": ("text", 1, 30), "242": ("number", 1, 6),
-    "243": ("text", 1, 20), "250": ("text", 1, 30), "251": ("text", 1, 30), "253": ("gdti", 13, 30),
-    "254": ("text", 1, 20), "30": ("number", 1, 8), "37": ("number", 1, 8), "400": ("text", 1, 30),
-    "401": ("text", 1, 30), "402": ("checked", 17, 17), "403": ("text", 1, 30), "420": ("text", 1, 20),
-    "421": ("text", 4, 12), "422": ("number", 3, 3), "426": ("number", 3, 3), "7003": ("time", 10, 10),
-    "7240": ("text", 1, 20), "7241": ("number", 2, 2), "7242": ("text", 1, 25), "8003": ("grai", 14, 30),
-    "8004": ("text", 1, 30), "8006": ("piece", 18, 18), "8008": ("made", 8, 12), "8010": ("part", 1, 30),
-    "8011": ("number", 1, 12), "8012": ("text", 1, 20), "8013": ("model", 3, 25), "8017": ("checked", 18, 18),
-    "8018": ("checked", 18, 18), "8019": ("number", 1, 10), "8020": ("text", 1, 25), "8026": ("piece", 18, 18),
-    "8200": ("text", 1, 70), "90": ("text", 1, 30),
-}  # fmt: skip
+# Fields that units meet (R36), behind their kind, shortest and longest content; as one text, which takes less heap.
+FIELDS = (
+    "|checked,14,14 01 02 03 "
+    "|checked,17,17 402 "
+    "|checked,18,18 00 8017 8018 "
+    "|date,6,6 11 12 13 15 16 17 "
+    "|gdti,13,30 253 "
+    "|grai,14,30 8003 "
+    "|made,8,12 8008 "
+    "|model,3,25 8013 "
+    "|number,1,6 242 "
+    "|number,1,8 30 37 "
+    "|number,1,10 8019 "
+    "|number,1,12 8011 "
+    "|number,2,2 20 7241 "
+    "|number,3,3 422 426 "
+    "|part,1,30 8010 "
+    "|piece,18,18 8006 8026 "
+    "|text,1,20 10 21 22 243 254 420 7240 8012 "
+    "|text,1,25 7242 8020 "
+    "|text,1,28 235 "
+    "|text,1,30 240 241 250 251 400 401 403 8004 90 "
+    "|text,1,70 8200 "
+    "|text,4,12 421 "
+    "|time,10,10 7003 "
+    "|"
+)
 MEASURE = ("number", 6, 6)
 LOCATION = ("checked", 13, 13)
 INTERNAL = ("text", 1, 90)
@@ -194,8 +205,11 @@ def _ai_at(text: str, at: int) -> str:
 
 def _kind(ai: str) -> "tuple[str, int, int]":
     """Kind, shortest and longest content of a field; longest is 0 for an unknown one."""
-    if ai in FIELDS:
-        return FIELDS[ai]
+    at = FIELDS.find(" " + ai + " ")
+    if at >= 0:
+        start = FIELDS.rfind("|", 0, at) + 1
+        kind, shortest, longest = FIELDS[start : FIELDS.find(" ", start)].split(",")
+        return kind, int(shortest), int(longest)
     if len(ai) == 4 and ai[:2] in MEASURES and "0" <= ai[2] <= MEASURES[ai[:2]] and "0" <= ai[3] <= "5":
         return MEASURE
     if len(ai) == 3 and ai[:2] == "41" and "0" <= ai[2] <= "7":

@@ -14,7 +14,7 @@ from hil_tests.checker import Truth
 from hil_tests.stage import Stage
 from hil_tests.story import DEFAULT_SPEED, Story
 
-HEAP_RESERVE_BYTES = 8 * 1024  # the story does without these: a unit on a busy machine must not come near its end
+HEAP_RESERVE_BYTES = 4 * 1024  # the story does without these: a unit on a busy machine must not come near its end
 
 
 @dataclass
