@@ -1,4 +1,4 @@
-"""A unit whose journal lost its newest records, which the cloud has. Runs on CPython and MicroPython."""
+"""A unit whose journal lost its newest records, which the cloud has (SPEC W59). Runs on CPython and MicroPython."""
 
 from agent import cbor, cose, ed25519, frames
 from agent.unit import Unit
