@@ -137,7 +137,7 @@ def test_a_sensor_file_that_cannot_be_played_is_named_with_its_line(
 
 def test_a_sensor_file_as_tables_write_it_is_played(tmp_path: Path) -> None:
     path = tmp_path / "oven.csv"
-    path.write_bytes(b'\xef\xbb\xbftimestamp, value,remark\r\n2026-01-31,36.9,"a, b"\r\n\r\n2026-02-01, -1.5e1 ,\r\n')
+    path.write_bytes(b'\xef\xbb\xbfvalue,timestamp ,remark\r\n36.9,2026-01-31,"a, b"\r\n\r\n -1.5e1 ,2026-02-01,\r\n')
     assert values_of(path) == [36.9, -15.0]
 
 
