@@ -197,7 +197,7 @@ def test_only_a_true_receipt_moves_the_archive(tmp_path: Path) -> None:
         assert peer.hellos[-1].oldest == 0
         peer.receipt(1)
         peer.wait(lambda: _asked_oldest(peer) == 2, "the archive to move")
-        peer.receipt(3, digest=bytes(32))  # the cloud has another record: nobody can say any more which seqs were used
+        peer.receipt(3, digest=bytes(32))  # W59: the cloud has another record, and which seqs were used is unknown
         unit.wait_panel("JOURNAL WAS SET BACK")
         assert _asked_oldest(peer) == 2
 
