@@ -28,7 +28,7 @@ demo:
 test:
 	@tools/setup.sh test
 	@$(MAKE) --no-print-directory lint
-	$(PY) -m pytest -q -n 2 -m 'not image and not exhaustive' wire firmware gateway cloud tools
+	$(PY) -m pytest -q -n 2 --dist loadgroup -m 'not image and not exhaustive' wire firmware gateway cloud tools
 	$(PY) -m pytest -q -n 2 --dist loadgroup -m 'not image and not exhaustive' hil_tests
 	@$(MAKE) --no-print-directory test-image
 
