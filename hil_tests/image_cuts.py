@@ -205,7 +205,7 @@ def judge(directory: Path, life: Life, cut: CutPoint) -> Outcome:
     """Boot from the cut and compare what was saved with what is there."""
     before = life.flash_before(cut.number)
     operation = life.operations[cut.number]
-    done = operation.after if cut.torn_bytes is None else operation.after[: cut.torn_bytes]
+    done = operation.after[: cut.torn_bytes]
     flash = before[: operation.addr] + done + before[operation.addr + len(done) :]
     saved = {*journal_of(before), *journal_of(flash)}
     sent = set(life.heard[: life.heard_before[cut.number]])

@@ -255,8 +255,8 @@ class Chip:
         self.before_operation(operation)
         self.operations.append(operation)
         if self._cut is not None and operation.number >= self._cut.at_op:
-            torn_bytes = len(after) if self._cut.torn_bytes is None else self._cut.torn_bytes
-            self.mcu.flash[addr : addr + torn_bytes] = after[:torn_bytes]
+            done = after[: self._cut.torn_bytes]  # a cut may ask for more bytes than the operation has
+            self.mcu.flash[addr : addr + len(done)] = done
             self._cut = None
             self._engine.stopped = True
             raise PowerLost(f"power lost at flash operation {operation.number}")

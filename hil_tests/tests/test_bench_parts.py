@@ -45,7 +45,7 @@ def test_a_program_that_leaves_its_page_is_misuse(tmp_path: Path, addr: int, len
     nor.close()
 
 
-@pytest.mark.parametrize(("torn_bytes", "kept"), [(0, 0), (3, 3), (None, 8)])
+@pytest.mark.parametrize(("torn_bytes", "kept"), [(0, 0), (3, 3), (9, 8), (None, 8)])
 def test_a_cut_keeps_what_was_programmed_so_far(tmp_path: Path, torn_bytes: int | None, kept: int) -> None:
     nor = Nor(tmp_path / "flash", BLOCK_BYTES)
     nor.arm(Cut(2, torn_bytes))

@@ -230,7 +230,7 @@ def flash_command(ssi: Any, content: bytes) -> None:
         ssi._apply_command()
 
 
-@pytest.mark.parametrize(("torn_bytes", "kept"), [(0, 0), (3, 3), (None, 8)])
+@pytest.mark.parametrize(("torn_bytes", "kept"), [(0, 0), (3, 3), (9, 8), (None, 8)])
 def test_a_cut_keeps_what_was_programmed_so_far(torn_bytes: int | None, kept: int) -> None:
     board = chip()
     board.arm(Cut(2, torn_bytes))
