@@ -14,7 +14,7 @@ help:
 	@echo "make demo ONCE=1   the same story to its end, without a browser; one JSON object on standard output"
 	@echo "make test          everything: format, lint, types, imports, all tests"
 	@echo "make check         the quick part of it, for daily work"
-	@echo "make proof         what takes long: every power cut of the journal, 300 of the real image, figures, 10,000 signatures"
+	@echo "make proof         what takes long: every power cut of the journal, 300 of the real image, figures, 10,000 signatures, faults by lot"
 	@echo "make bench         measured figures as JSON"
 	@echo "make image         the unit's image for the RP2040, from Debian's sources; image-dev: with a prompt on USB"
 	@echo "make lock          resolve the dependencies anew into the lock files"
@@ -48,6 +48,7 @@ proof:
 	CARTRACE_SOAK_RECORDS=10000 MICROPYTHON="$$($(PY) -m tools.board_image host --where)" \
 		$(PY) -m pytest -q --bench unix hil_tests/tests/test_bench_thousands.py
 	$(PY) -m pytest -q -n 2 -m exhaustive firmware/tests
+	CARTRACE_FAULTS_S=300 $(PY) -m pytest -q hil_tests/tests/test_chain_random_faults.py
 
 check:
 	@tools/setup.sh check
