@@ -60,7 +60,7 @@ class BatchReport(models.Model):
     conforming = models.BooleanField()
     authentic = models.BooleanField()
     needs_attention = models.IntegerField()
-    folded = models.IntegerField()  # ledger records and refused copies that the report was made from
+    made_from = models.JSONField(default=dict)  # what there was of each kind when it was made (batches/reports.py)
     open_critical = models.IntegerField(default=0)
     open_major = models.IntegerField(default=0)
     open_minor = models.IntegerField(default=0)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from django.db.models import Count, QuerySet
 
 from cloud.batches.models import Batch, BatchReport
-from cloud.batches.records import batch_ranges, records_of
+from cloud.batches.records import batch_ranges, records_of, stream_faults
 from cloud.batches.reports import plan_of, report_of
 from cloud.config import wall_clock
 from cloud.domain import series as curves
@@ -98,7 +98,11 @@ class GapRow:
 
 @dataclass(frozen=True)
 class StreamRow:
-    """One key of a unit and how far its stream has come; archived_thru: what a receipt covers (-1: nothing yet)."""
+    """One key of a unit and how far its stream has come; archived_thru: what a receipt covers (-1: nothing yet).
+
+    forked_at: the first position that holds different records signed with the key; broken_at: the first held one that
+    names no held predecessor. Nothing from there on is authentic (DECISIONS 38).
+    """
 
     unit: str
     kid: str
@@ -110,6 +114,8 @@ class StreamRow:
     open_gaps: tuple[GapRow, ...]
     quarantined: int
     revoked_from_seq: int | None
+    forked_at: int | None
+    broken_at: int | None
 
 
 @dataclass(frozen=True)
@@ -222,7 +228,7 @@ def streams() -> list[StreamRow]:
     rows = []
     for key in UnitKey.objects.select_related("unit").order_by("unit__name", "epoch"):
         kid = bytes(key.kid)
-        head, gaps_now = heads.get(kid), missing.get(kid, [])
+        head, gaps_now, faults = heads.get(kid), missing.get(kid, []), stream_faults(kid)
         rows.append(
             StreamRow(
                 unit=key.unit.name,
@@ -235,6 +241,8 @@ def streams() -> list[StreamRow]:
                 open_gaps=tuple(_gap_row(gap) for gap in gaps_now),
                 quarantined=refused.get(kid, 0),
                 revoked_from_seq=key.revoked_from_seq,
+                forked_at=faults.forked_at,
+                broken_at=faults.broken_at,
             )
         )
     return rows

@@ -10,8 +10,8 @@ from collections.abc import Iterable, Iterator
 from django.db.models import Min, Q, QuerySet
 
 from cloud.batches.models import Batch
-from cloud.domain.plan import GapHistory, LedgerEntry
-from cloud.ledger.models import Gap, LedgerRecord, Quarantine, UnitKey
+from cloud.domain.plan import GapHistory, LedgerEntry, StreamFaults
+from cloud.ledger.models import Gap, LedgerRecord, Quarantine, StreamHead, UnitKey
 from wire import BatchClose, RecordType, decode_record
 
 Range = tuple[int, int | None]  # first and last seq; last None while the batch may go on
@@ -63,15 +63,22 @@ def records_of(batch: Batch) -> QuerySet[LedgerRecord]:
 
 def entries_of(batch: Batch) -> Iterator[LedgerEntry]:
     """The records in the batch's range, then those elsewhere that name it, as the fold takes them."""
-    covered = range_of(batch)
     yield from _entries(records_of(batch))
-    elsewhere = LedgerRecord.objects.filter(batch=batch.batch)
-    if covered is not None:
-        first, last = covered
-        elsewhere = elsewhere.exclude(
-            Q(kid=batch.key.kid, seq__gte=first) & (Q() if last is None else Q(seq__lte=last))
-        )
-    yield from _entries(elsewhere)
+    yield from _entries(_elsewhere(batch))
+
+
+def count_entries(batch: Batch) -> int:
+    """How many records entries_of gives."""
+    return records_of(batch).count() + _elsewhere(batch).count()
+
+
+def _elsewhere(batch: Batch) -> QuerySet[LedgerRecord]:
+    """Records outside of the batch's range, or of other streams, that name it."""
+    covered, elsewhere = range_of(batch), LedgerRecord.objects.filter(batch=batch.batch)
+    if covered is None:
+        return elsewhere
+    first, last = covered
+    return elsewhere.exclude(Q(kid=batch.key.kid, seq__gte=first) & (Q() if last is None else Q(seq__lte=last)))
 
 
 def entries_at(kid: bytes, positions: Iterable[int]) -> Iterator[LedgerEntry]:
@@ -106,6 +113,17 @@ def refused_copies(batch: Batch, covered: Range | None) -> QuerySet[Quarantine]:
         upper = Q() if last is None else Q(seq__lte=last)
         claims |= Q(kid=batch.key.kid, seq__gte=first) & upper
     return Quarantine.objects.filter(claims).order_by("id")
+
+
+def stream_faults(kid: bytes) -> StreamFaults:
+    """Where the stream forks, and where the receiptable prefix ends although the next record is held (SPEC W40)."""
+    head = StreamHead.objects.filter(kid=kid).first()
+    if head is None:
+        return StreamFaults()
+    following = head.archived_thru + 1
+    missing = Gap.objects.filter(kid=kid, filled_ms=None, first__lte=following, last__gte=following)
+    broken = following <= head.highest_seq and not missing.exists()
+    return StreamFaults(head.forked_at, following if broken else None)
 
 
 def filled_gaps(batch: Batch, covered: Range) -> Iterator[GapHistory]:

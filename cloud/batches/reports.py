@@ -11,23 +11,34 @@ from contextlib import contextmanager
 
 import structlog
 from django.db import DatabaseError
+from django.db.models import Exists, OuterRef
 
 from cloud.batches import models
 from cloud.batches.models import Batch, BatchReport
-from cloud.batches.records import Range, entries_at, entries_of, filled_gaps, range_of, records_of, refused_copies
+from cloud.batches.records import (
+    Range,
+    count_entries,
+    entries_at,
+    entries_of,
+    filled_gaps,
+    range_of,
+    refused_copies,
+    stream_faults,
+)
 from cloud.domain.fold import BatchFold
-from cloud.domain.plan import BatchPlan, LedgerEntry, RefusedCopy, SerialUse
+from cloud.domain.plan import BatchPlan, LedgerEntry, RefusedCopy, SerialUse, StreamFaults
 from cloud.domain.recipe_file import parse_recipe
 from cloud.domain.report import RULES_VERSION, Report
 from cloud.ingest.commit import Arrived, Committed, Refused
-from cloud.ledger.models import UnitKey
-from wire import Clock, RecordType, peek_order
+from cloud.ledger.models import LedgerRecord, UnitKey
+from wire import Clock, Record, RecordType, peek_order
 
 MEMORY_BATCHES = 64  # folds kept; an older one is made again from the ledger when it is needed
 BUSY_PAUSE_S = 2.0  # while messages wait, reports are made at most this often
 DEADLINE_S = 10.0  # deadlines of running batches are looked at this often
 FINAL_STATES = ("closed", "aborted")
 
+MadeFrom = dict[str, object]
 Ranges = dict[int, tuple[str, Range | None]]  # the batches of a stream: name and range by primary key
 
 log = structlog.get_logger("cloud.reports")
@@ -62,12 +73,13 @@ class _Followed:
         self.batch = batch
         self.covered = covered
         self.kid = bytes(batch.key.kid)
-        self.folded = 0
+        self._folded = 0
+        self._made_from: MadeFrom = {}
         self._highest = covered[0] if covered is not None else 0
         self.changed = True
         self.state = ""
         self.final = False
-        self._stored: dict[str, object] | None = None
+        self._stored: tuple[dict[str, object], MadeFrom] | None = None
         self._fold = BatchFold(plan_of(batch))
         for entry in entries_of(batch):
             self.add(entry)
@@ -93,28 +105,35 @@ class _Followed:
         return True
 
     def add(self, entry: LedgerEntry) -> None:
+        """A record of the batch's range, one that names the batch, or a channels record from before it."""
         self._fold.add(entry)
-        if entry.record.kid == self.kid and self.covered is not None and _within(self.covered, entry.record.seq):
-            self._highest = max(self._highest, entry.record.seq)
-            self.folded += 1
+        record = entry.record
+        if record.kid == self.kid and self.covered is not None and _within(self.covered, record.seq):
+            self._highest = max(self._highest, record.seq)
+            self._folded += 1
+        elif record.batch == self.batch.batch:
+            self._folded += 1
         self.changed = True
 
     def refuse(self, copy: RefusedCopy) -> None:
         self._fold.refused(copy)
-        self.folded += 1
+        self._folded += 1
         self.changed = True
 
     def report(self, now_ms: int) -> Report:
         """The report, with the channels records from before the batch and the serials of other batches it turned to."""
         gaps = tuple(filled_gaps(self.batch, self.covered)) if self.covered is not None else ()
-        report = self._fold.report(now_ms, gaps=gaps)
+        faults = stream_faults(self.kid)
+        report = self._fold.report(now_ms, gaps=gaps, faults=faults)
         if self._fold.missing_channels:
             definitions = list(entries_at(self.kid, self._fold.missing_channels))
             for entry in definitions:
                 self._fold.add(entry)
-            report = self._fold.report(now_ms, gaps=gaps) if definitions else report
+            report = self._fold.report(now_ms, gaps=gaps, faults=faults) if definitions else report
         known = self._serials_elsewhere()
-        return self._fold.report(now_ms, gaps=gaps, known_serials=known) if known else report
+        channels = sorted(self._fold.channels_at)
+        self._made_from = _made_from(self.kid, self._folded, channels, len(known), faults)
+        return self._fold.report(now_ms, gaps=gaps, known_serials=known, faults=faults) if known else report
 
     def _serials_elsewhere(self) -> list[SerialUse]:
         own = [use.serial for use in self._fold.serials()]
@@ -124,15 +143,17 @@ class _Followed:
             SerialUse(row.article, row.serial, row.batch.batch) for row in rows if (row.article, row.serial) in used
         ]
 
-    def store(self, now_ms: int) -> None:
-        """Make the report and keep it when it says something new."""
+    def store(self, now_ms: int) -> set[int]:
+        """Make the report and keep it when it says something new. Returns the other batches that it concerns: those
+        in which a serial is used that is new here.
+        """
         report = self.report(now_ms)
         self.changed = False
         self.state = report.state
         self.final = report.state in FINAL_STATES and report.complete
         plain = report.to_json()
-        if plain == self._stored:
-            return
+        if (plain, self._made_from) == self._stored:
+            return set()
         critical, major, minor = report.attention
         BatchReport.objects.update_or_create(
             batch=self.batch,
@@ -148,22 +169,24 @@ class _Followed:
                 "open_minor": minor,
                 "refused_copies": report.refused_copies,
                 "last_contact_ms": report.last_contact_ms,
-                "folded": self.folded,
+                "made_from": self._made_from,
                 "updated_ms": now_ms,
             },
         )
-        self._keep_serials()
-        self._stored = plain
+        self._stored = plain, self._made_from
+        return self._keep_serials()
 
-    def _keep_serials(self) -> None:
+    def _keep_serials(self) -> set[int]:
         """Grows only: a serial once accepted stays used, whatever is found out about its batch later."""
+        known = set(models.SerialUse.objects.filter(batch=self.batch).values_list("article", "serial"))
+        new = {(use.article, use.serial) for use in self._fold.serials()} - known
+        if not new:
+            return set()
         models.SerialUse.objects.bulk_create(
-            [
-                models.SerialUse(batch=self.batch, article=use.article, serial=use.serial)
-                for use in self._fold.serials()
-            ],
-            ignore_conflicts=True,
+            [models.SerialUse(batch=self.batch, article=article, serial=serial) for article, serial in new]
         )
+        rows = models.SerialUse.objects.filter(serial__in=[serial for _, serial in new]).exclude(batch=self.batch)
+        return {row.batch_id for row in rows if (row.article, row.serial) in new}
 
 
 class Reconciler:
@@ -173,6 +196,7 @@ class Reconciler:
         self._clock = clock
         self._followed: OrderedDict[int, _Followed] = OrderedDict()
         self._streams: dict[bytes, Ranges] = {}
+        self._faults: dict[bytes, StreamFaults] = {}
         self._revoked: dict[bytes, int | None] = {}
         self._newest_batch = 0
         self._evaluated_s = self._deadlines_s = float("-inf")
@@ -187,6 +211,7 @@ class Reconciler:
             for batch_id, (name, covered) in stream.items():
                 self._feed(batch_id, name, covered, records)
             self._feed_abroad(kid, records)
+            self._notice_faults(kid)
         for refused in committed.refused:
             self._refuse(refused)
 
@@ -200,9 +225,12 @@ class Reconciler:
         self._notice_revocations()
         deadlines = now_s - self._deadlines_s >= DEADLINE_S
         self._deadlines_s = now_s if deadlines else self._deadlines_s
+        concerned: set[int] = set()
         for batch_id, followed in list(self._followed.items()):
             if followed.changed or (deadlines and not followed.final):
-                self._store(batch_id, followed)
+                concerned |= self._store(batch_id, followed)
+        for batch_id in sorted(concerned):
+            self._look_again(batch_id)
         for batch_id in [key for key, followed in self._followed.items() if followed.final][:-MEMORY_BATCHES]:
             del self._followed[batch_id]
 
@@ -229,9 +257,7 @@ class Reconciler:
     def _feed(self, batch_id: int, name: str, covered: Range | None, records: Iterable[Arrived]) -> None:
         if covered is None:
             return
-        within = [
-            arrived for arrived in records if _within(covered, arrived.record.seq) or arrived.record.batch == name
-        ]
+        within = [arrived for arrived in records if _concerns(arrived.record, name, covered)]
         followed = self._followed.get(batch_id)
         if followed is None or not followed.grows_into(covered):
             if within or followed is not None:
@@ -310,14 +336,56 @@ class Reconciler:
             for batch_id, (_, covered) in self._stream(kid, fresh=True).items():
                 self._follow(batch_id, covered)
 
-    def _store(self, batch_id: int, followed: _Followed) -> None:
+    def _notice_faults(self, kid: bytes) -> None:
+        """When a stream forks or its chain turns out to be broken, look again at the batches from there on."""
+        before, now = self._faults.get(kid, StreamFaults()), stream_faults(kid)
+        self._faults[kid] = now
+        if now == before:
+            return
+        places = (before.forked_at, before.broken_at, now.forked_at, now.broken_at)
+        first_fault = min(place for place in places if place is not None)
+        for batch_id, (_, covered) in self._stream(kid, fresh=False).items():
+            if covered is None or covered[0] < first_fault:
+                continue
+            if batch_id in self._followed:
+                self._followed[batch_id].changed = True
+            else:
+                self._follow(batch_id, covered)
+
+    def _look_again(self, batch_id: int) -> None:
+        """Another batch turned out to concern this one."""
+        if batch_id not in self._followed:
+            batch = Batch.objects.select_related("key").get(pk=batch_id)
+            self._follow(batch_id, range_of(batch))
+        followed = self._followed.get(batch_id)
+        if followed is not None:
+            self._store(batch_id, followed)
+
+    def _store(self, batch_id: int, followed: _Followed) -> set[int]:
         with self._guarded(batch_id):
-            followed.store(self._clock.now_ms())
+            return followed.store(self._clock.now_ms())
+        return set()
 
 
 def _within(covered: Range, seq: int) -> bool:
     first, last = covered
     return first <= seq and (last is None or seq <= last)
+
+
+def _concerns(record: Record, name: str, covered: Range) -> bool:
+    """Whether a batch of the record's stream must know of it. A channels record may define the samples of a later
+    batch: one that comes late is given to all of these.
+    """
+    earlier_channels = record.type is RecordType.CHANNELS and record.seq < covered[0]
+    return _within(covered, record.seq) or record.batch == name or earlier_channels
+
+
+def _made_from(kid: bytes, records: int, channels: list[int], serials: int, faults: StreamFaults) -> MadeFrom:
+    """What a report rests on, as numbers that grow with it. records: with refused copies; channels: positions asked
+    for; serials: uses in other batches of those used here.
+    """
+    held = LedgerRecord.objects.filter(kid=kid, seq__in=channels).count()
+    return {"records": records, "channels": channels, "channels_held": held, "serials": serials, **vars(faults)}
 
 
 def _entry(arrived: Arrived) -> LedgerEntry:
@@ -335,4 +403,8 @@ def _is_current(batch: Batch, covered: Range | None) -> bool:
         return False
     if batch.key.revoked_ms is not None and batch.key.revoked_ms >= stored.updated_ms:
         return False
-    return stored.folded == records_of(batch).count() + refused_copies(batch, covered).count()
+    kid, channels = bytes(batch.key.kid), stored.made_from.get("channels", [])
+    records = count_entries(batch) + refused_copies(batch, covered).count()
+    own = models.SerialUse.objects.filter(batch=batch, article=OuterRef("article"), serial=OuterRef("serial"))
+    serials = models.SerialUse.objects.exclude(batch=batch).filter(Exists(own)).count()
+    return bool(stored.made_from == _made_from(kid, records, channels, serials, stream_faults(kid)))

@@ -51,7 +51,7 @@ def site(
 def streams(as_json: AsJson = False) -> None:
     """Show how far each stream has come."""
     columns = ["unit", "epoch", "kid", "archived_thru", "highest_seq", "records", "quarantined", "revoked_from_seq"]
-    show_rows(queries.streams(), as_json, columns)
+    show_rows(queries.streams(), as_json, [*columns, "forked_at", "broken_at"])
 
 
 @unit_app.command("list")

@@ -16,14 +16,16 @@ from bisect import bisect_right, insort
 from collections.abc import Iterable
 
 from cloud.domain.findings import Findings
-from cloud.domain.plan import BatchPlan, GapHistory, LedgerEntry, RefusedCopy, SerialUse
+from cloud.domain.plan import BatchPlan, GapHistory, LedgerEntry, RefusedCopy, SerialUse, StreamFaults
 from cloud.domain.procedure import Procedure, moment_of
 from cloud.domain.report import AUTHENTIC, COMPLETE, CONFORMING, Interruption, Report, by_urgency
 from cloud.domain.run import BatchRun, Copies
 from cloud.domain.times import UnitTimes
-from cloud.domain.transport import MISSED_HEARTBEATS, note_holes, note_refused
+from cloud.domain.transport import MISSED_HEARTBEATS, note_holes, note_refused, note_stream_faults
 from cloud.domain.words import duration, records, utc
 from wire import BatchClose, BatchOpen, Channels, Outcome, Record, RecordType
+
+NO_FAULTS = StreamFaults()
 
 
 class BatchFold:
@@ -51,6 +53,11 @@ class BatchFold:
     def missing_channels(self) -> frozenset[int]:
         """Positions of channels records that samples refer to and that were not added. Complete after a report."""
         return frozenset(self._defining - self._held.keys())
+
+    @property
+    def channels_at(self) -> frozenset[int]:
+        """Positions that samples named as their channels record, held or not. Complete after a report."""
+        return frozenset(self._defining)
 
     @property
     def finished(self) -> bool:
@@ -85,10 +92,15 @@ class BatchFold:
         return run.materials.serials() if run else ()
 
     def report(
-        self, now_ms: int, *, known_serials: Iterable[SerialUse] = (), gaps: Iterable[GapHistory] = ()
+        self,
+        now_ms: int,
+        *,
+        known_serials: Iterable[SerialUse] = (),
+        gaps: Iterable[GapHistory] = (),
+        faults: StreamFaults = NO_FAULTS,
     ) -> Report:
         """The report at now_ms (only a running batch depends on it). known_serials: of other batches; gaps: seen and
-        filled before.
+        filled before; faults: of the stream as a whole.
         """
         run = self._catch_up()
         findings = Findings(self.plan) if run is None else run.findings.copy()
@@ -99,6 +111,7 @@ class BatchFold:
         self._note_outside(run, findings)
         if run is None:
             return self._waiting(findings)
+        note_stream_faults(faults, run.first_seq, findings)
         return self._reconciled(run, now_ms, known_serials, findings)
 
     def _file(self, record: Record) -> None:

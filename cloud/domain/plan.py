@@ -65,6 +65,16 @@ class GapHistory:
 
 
 @dataclass(frozen=True)
+class StreamFaults:
+    """Where the batch's stream, as a whole, stopped proving who signed it. forked_at: the first position that holds
+    more than one record; broken_at: the first one that is held and names no predecessor that is. None: nowhere.
+    """
+
+    forked_at: int | None = None
+    broken_at: int | None = None
+
+
+@dataclass(frozen=True)
 class SerialUse:
     """A serial number that an accepted scan used. The caller keeps them per batch and hands in those of the other
     batches.

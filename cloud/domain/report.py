@@ -17,7 +17,7 @@ from functools import cache
 from types import UnionType
 from typing import Any
 
-RULES_VERSION = "2"  # named in every report; grows with every change that can alter a report (R70)
+RULES_VERSION = "3"  # named in every report; grows with every change that can alter a report (R70)
 
 CRITICAL, MAJOR, MINOR = "critical", "major", "minor"
 SEVERITIES = (CRITICAL, MAJOR, MINOR)  # worst first

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
 from cloud.domain.findings import Findings, Snapshot
-from cloud.domain.plan import BatchPlan, GapHistory, LedgerEntry, RefusedCopy
+from cloud.domain.plan import BatchPlan, GapHistory, LedgerEntry, RefusedCopy, StreamFaults
 from cloud.domain.report import OPEN, RESOLVED, CustodyFact, Interruption
 from cloud.domain.words import duration, records, utc
 from wire import BatchClose, Boot, BootCause, RecordType
@@ -224,6 +224,28 @@ def note_holes(holes: Sequence[tuple[int, int]], history: Iterable[GapHistory], 
             f" {utc(gap.filled_ms)}."
         )
         findings.note("sequence_gap", message, gap.first, gap.last, state=RESOLVED)
+
+
+def note_stream_faults(faults: StreamFaults, first_seq: int, findings: Findings) -> None:
+    """A fork or a break in front of the batch: from there on nobody knows who signs with the key (DECISIONS 38).
+
+    Within the batch its own records tell of both, but for the link of its first one.
+    """
+    forked, broken = faults.forked_at, faults.broken_at
+    if forked is not None and forked < first_seq:
+        findings.check("equivocation", False)
+        message = (
+            f"Record {forked}, before this batch, exists in different copies that the unit's key signed: since then the"
+            " key may be in other hands. Enrol the unit with a new epoch before its next batch."
+        )
+        findings.note("equivocation", message, forked)
+    if broken is not None and not findings.check("chain_broken", broken > first_seq):
+        where = "at its first record" if broken == first_seq else "before it begins"
+        message = (
+            f"The unit's chain of records is broken {where}: record {broken} names another predecessor than is held,"
+            " and nothing from there on is receipted. Enrol the unit with a new epoch before its next batch."
+        )
+        findings.note("chain_broken", message, *range(max(0, broken - 1), broken + 1))
 
 
 def note_refused(

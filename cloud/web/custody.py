@@ -25,6 +25,8 @@ ABSENT = Mark("calm", "waiting", "Not here")
 REPLACED = Mark("good", "good", "True record is held")
 KEY_VALID = Mark("good", "good", "Valid")
 KEY_REVOKED = Mark("critical", "critical", "Revoked")
+KEY_FORKED = Mark("critical", "critical", "Signs twice")
+CHAIN_BROKEN = Mark("critical", "critical", "Chain broken")
 
 
 @dataclass(frozen=True)

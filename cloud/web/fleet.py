@@ -51,12 +51,13 @@ def _contact(unit: UnitRow, now_ms: int) -> Mark:
 
 def _stream(stream: StreamRow, now_ms: int) -> StreamLine:
     silence = duration(max(0, now_ms - (stream.received_ms or now_ms)) // 60_000 * 60_000)
+    faulty = stream.forked_at is not None or stream.broken_at is not None
     troubled = bool(stream.open_gaps) or stream.revoked_from_seq is not None
     return StreamLine(
         stream,
         firmware(stream.kid),
         "less than a minute" if silence == "0 ms" else silence,
-        "major" if troubled else "calm",
+        "critical" if faulty else "major" if troubled else "calm",
     )
 
 

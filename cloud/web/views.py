@@ -163,7 +163,9 @@ def quarantined(request: HttpRequest, digest: str) -> HttpResponse:
 def units(request: HttpRequest) -> HttpResponse:
     """Every unit with its streams: last contact, what is archived, gaps, keys."""
     rows = fleet.unit_lines(queries.units(), Clock.from_environment().now_ms())
-    context = {"section": "units", "rows": rows, "key_valid": custody.KEY_VALID, "key_revoked": custody.KEY_REVOKED}
+    marks = {"key_valid": custody.KEY_VALID, "key_revoked": custody.KEY_REVOKED}
+    marks |= {"key_forked": custody.KEY_FORKED, "chain_broken": custody.CHAIN_BROKEN}
+    context = {"section": "units", "rows": rows, **marks}
     return live(request, "web/units.html", context, seen=rows)
 
 
