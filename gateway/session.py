@@ -49,6 +49,7 @@ class Session:
         self._time_now = time_now
         self._ack_due = False
         self._moved = False
+        self._start_over_at: int | None = None  # the unit's oldest; None once this session began again there
 
     def reset(self) -> None:
         """Forget what was not committed: the unit is asked who it is and both start from the spool again."""
@@ -91,6 +92,7 @@ class Session:
             return Heard()
         self.kid, self.unit = hello.kid, hello.unit
         self.next_seq, self.head = relayed, stream.head
+        self._start_over_at = hello.oldest if hello.oldest < relayed else None
         self._ack_due = self._moved = False
         replies: list[Reply] = [Welcome(self._gateway, relayed), self._time_now]
         if stream.receipt is not None:
@@ -111,13 +113,26 @@ class Session:
             )
             return Heard()
         row = spool.keep(record.kid, record.seq, raw, arrival_ms)
+        stored = None if row is None else Stored(record.kid, record.seq, row)
         if record.kid == self.kid:
+            if record.seq == self.next_seq and self.head not in (b"", record.prev) and self._start_over_at is not None:
+                return Heard([self._start_over(self.kid, self._start_over_at, spool)], stored=stored)
             self._ack_due = True  # also for a repeat: the ack before it may be lost
             if record.seq == self.next_seq:
                 self.next_seq += 1
                 self.head = hashlib.sha256(raw).digest()
                 self._moved = True
-        return Heard(stored=None if row is None else Stored(record.kid, record.seq, row))
+        return Heard(stored=stored)
+
+    def _start_over(self, kid: bytes, oldest: int, spool: Spool) -> Welcome:
+        """The unit follows another record than the one held here: it was set back and has written on since (W54).
+
+        Once in a session, all that it holds is asked for again, its other record among it, for the cloud to judge.
+        """
+        self.next_seq, self.head, self._start_over_at = oldest, b"", None
+        self._ack_due = self._moved = False
+        spool.advance(kid, oldest, b"")
+        return Welcome(self._gateway, oldest)
 
 
 def _relayed_next(hello: Hello, stream: Stream) -> int:

@@ -236,6 +236,43 @@ def test_where_a_welcome_starts(bench: Bench, said: Hello, relayed: int) -> None
     assert bench.hear([said], dies=False)[0] == Welcome("gw", relayed)
 
 
+def set_back_at(seq: int, upto: int) -> list[bytes]:
+    """What a unit holds that lost its records from seq on and has written others since."""
+    other = Records("session")
+    other.records = RECORDS.records[:seq]
+    while len(other.records) < upto:
+        other.records.append(other.sign(len(other.records), other.head, "written anew"))
+    return other.records
+
+
+@pytest.mark.parametrize("lost", [4, 2])
+def test_a_unit_that_was_set_back_and_wrote_on_is_asked_for_all_it_holds(bench: Bench, lost: int) -> None:
+    """SPEC W54: its hello counts beyond what is held here, and only the next record's predecessor gives it away."""
+    bench.hear([hello(5), *(record(seq) for seq in range(5))], dies=False)
+    anew = set_back_at(lost, 9)
+    assert bench.hear([hello(9)], dies=False)[0] == Welcome("gw", 5)
+    for at in range(2):
+        frames: list[Message] = [RecordFrame(raw) for raw in anew[5:7]]
+        assert bench.hear(frames, dies=at == 0) == ([] if at == 0 else [Welcome("gw", 0), Ack(RECORDS.kid, 0)])
+        if at == 0:
+            assert bench.hear([hello(9)], dies=False)[0] == Welcome("gw", 5)
+    bench.restart()
+    assert bench.hear([hello(9)], dies=False)[0] == Welcome("gw", 0), "a gateway that dies forgets it"
+    assert bench.hear([RecordFrame(raw) for raw in anew], dies=False) == [Ack(RECORDS.kid, 9)]
+    assert set(bench.held()) == {*RECORDS.records[:5], *anew}
+    bench.restart()
+    assert bench.hear([hello(9, head=hashlib.sha256(anew[-1]).digest())], dies=False)[0] == Welcome("gw", 9)
+
+
+def test_a_unit_whose_own_chain_is_broken_is_asked_once(bench: Bench) -> None:
+    bench.hear([hello(9), *(record(seq) for seq in range(5))], dies=False)
+    anew = set_back_at(4, 9)
+    assert bench.hear([hello(9)], dies=False)[0] == Welcome("gw", 5)
+    assert bench.hear([RecordFrame(anew[5])], dies=False) == [Welcome("gw", 0)]
+    broken: list[Message] = [*(record(seq) for seq in range(5)), *(RecordFrame(raw) for raw in anew[5:])]
+    assert bench.hear(broken, dies=False) == [Ack(RECORDS.kid, 9)]
+
+
 def test_a_hello_that_no_store_can_count_is_not_answered(bench: Bench) -> None:
     assert bench.hear([hello(0, oldest=2**63)], dies=False) == []
     assert bench.session.refused == {"wrong_shape": 1}
