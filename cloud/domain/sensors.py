@@ -22,6 +22,7 @@ from wire.samples import plain_values
 
 MARK_WORDS = {Mark.STUCK: "stuck", Mark.OUT_OF_RANGE: "out of its measuring range", Mark.FAULT: "faulty"}
 MINUTE_MS = 60_000
+SPARSE = 2  # one sample in so many of those expected is enough to say no more
 
 
 class _Summary(Snapshot):
@@ -106,6 +107,7 @@ class Sensors(Snapshot):
             self._check_unit(watch.parameter, findings)
             facts += _note_excursions(watch, times, findings)
             _note_silences(watch, times, provisional, findings)
+            _note_sparse(watch, times, provisional, findings)
             _note_faults(watch, times, findings)
         return tuple(facts)
 
@@ -231,6 +233,32 @@ def _note_silences(watch: ParameterWatch, times: UnitTimes, provisional: str, fi
         )
         findings.note("sensor_gap", message, silence.first, silence.last, step=silence.step or None)
     findings.check("sensor_gap", True)
+
+
+def _note_sparse(watch: ParameterWatch, times: UnitTimes, provisional: str, findings: Findings) -> None:
+    """A required time without one usable sample, however short; and, minor, one with far fewer than the cadence says
+    (R56, DECISIONS 40).
+    """
+    cadence_ms, name = watch.parameter.cadence_ms, watch.parameter.name
+    for window in watch.windows:
+        elapsed = times.elapsed(window.start, window.end)
+        since = utc(times.wall_ms(window.start))
+        expected = None if elapsed is None else elapsed.least_ms // cadence_ms
+        if not window.usable:
+            if not findings.check("sensor_gap", expected == 0):
+                span = "a time that no clock can show" if elapsed is None else duration(elapsed.most_ms)
+                message = f"{name} has no usable sample at all in the {span} from {since} in which it was required"
+                findings.note(
+                    "sensor_gap", message + provisional + ".", window.first, window.last, step=window.step or None
+                )
+        elif not window.silent and expected is not None:
+            enough = window.usable * SPARSE >= expected
+            if not findings.check("sensor_gap", enough):
+                message = (
+                    f"{name} has {window.usable} usable samples from {since}; about {expected} were due, one every"
+                    f" {duration(cadence_ms)}{provisional}."
+                )
+                findings.note("sensor_gap", message, window.first, window.last, softened=True, step=window.step or None)
 
 
 def _note_faults(watch: ParameterWatch, times: UnitTimes, findings: Findings) -> None:

@@ -84,6 +84,20 @@ class Silence(NamedTuple):
     step: str
 
 
+class Window(NamedTuple):
+    """A time in which the parameter was required, with how many usable samples it gave; silent: whether a silence too
+    long lies in it.
+    """
+
+    start: Moment
+    first: int
+    end: Moment
+    last: int
+    step: str
+    usable: int
+    silent: bool
+
+
 class Piece(NamedTuple):
     """Some neighbouring samples of one channel from one record. marks: None when there are none, and then every value
     is there.
@@ -130,6 +144,10 @@ class ParameterWatch(Snapshot):
         self.turns: list[Turn] = []  # changes of that which samples have not reached yet
         self.last_good: tuple[Moment, int] | None = None
         self.silences: list[Silence] = []
+        self.windows: list[Window] = []  # those that have ended
+        self._began: tuple[Moment, int] | None = None  # the window that has not
+        self._usable = 0
+        self._silences_before = 0
         self.open: dict[Band, Excursion] = {}
         self._bounds: dict[int, list[tuple[Band, int]]] = {}  # by exponent: the limits as integers of the channel
         self.closed: list[Excursion] = []
@@ -168,11 +186,15 @@ class ParameterWatch(Snapshot):
         self._apply(Turn(at, seq, None))
 
     def _apply(self, turn: Turn) -> None:
-        if self.required is not None and self.last_good is not None:
-            self._silent_until(turn.at, turn.seq)
+        if self.required is not None and self._began is not None and self.last_good is not None:
+            if self._usable:
+                self._silent_until(turn.at, turn.seq)
+            silent = len(self.silences) > self._silences_before
+            self.windows.append(Window(*self._began, turn.at, turn.seq, self.required, self._usable, silent))
         self._end_all()
         self.required = turn.step
-        self.last_good = None if turn.step is None else (turn.at, turn.seq)
+        self.last_good = self._began = None if turn.step is None else (turn.at, turn.seq)
+        self._usable, self._silences_before = 0, len(self.silences)
 
     def _end_all(self) -> None:
         self.closed += self.open.values()
@@ -185,6 +207,7 @@ class ParameterWatch(Snapshot):
         part = piece.cut(start, end)
         self._judge_silence(part)
         numbers = part.numbers()
+        self._usable += len(numbers)
         if numbers:
             self._judge_limits(part, min(numbers), max(numbers))
         if part.marks is None:
