@@ -115,6 +115,14 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         return env_settings, init_settings  # the environment wins over the file
 
+    @field_validator("ports")
+    @classmethod
+    def _ports_once(cls, ports: list[str]) -> list[str]:
+        twice = [port for port in ports if ports.count(port) > 1]
+        if twice:
+            raise ValueError(f"{twice[0]} stands there twice; name each port once")
+        return ports
+
     @property
     def spool_path(self) -> Path:
         return self.state_dir / "spool.db"

@@ -257,12 +257,14 @@ class Spool:
         The digest of our own record at the receipt's seq must be the receipt's; from there each record names its
         predecessor's digest, so the walk downwards knows which copy of every seq is the archived one. Another
         copy is set aside, never deleted. Below a hole nothing can be compared; the receipt still covers a seq that
-        has one copy only. published_thru: rows above it were never sent; those that are not provably the archived
-        record stay until they were, because two records at one position are for the cloud to judge.
+        has one copy only, unless an earlier receipt covered that seq: what came since may be another record, and
+        waits until a receipt names it. published_thru: rows above it were never sent; those that are not provably
+        the archived record stay until they were, because two records at one position are for the cloud to judge.
         """
         stream = self.stream(receipt.kid)
-        if stream is not None and receipt.seq < stream.archived_seq:
-            return Covered(matched=False)
+        covered_thru = -1 if stream is None else stream.archived_seq
+        if receipt.seq < covered_thru:
+            return self._prove(receipt)
         if not self._agrees(receipt, stream):
             if stream is not None and receipt.seq > stream.receipt_seq:  # the unit may still know that record
                 with self.transaction():
@@ -283,6 +285,8 @@ class Spool:
                 for seq, copies in groups:
                     expected = expected if seq == position else None
                     genuine = _genuine(copies, expected)
+                    if expected is None and seq <= covered_thru and len(copies) == 1:
+                        genuine, copies = None, []  # it came since that receipt, and nothing proves which it is
                     for copy in copies:
                         sent = published_thru is None or copy.row <= published_thru
                         if copy is genuine and (sent or expected is not None):
@@ -298,6 +302,20 @@ class Spool:
                     position, expected = seq - 1, _prev_of(genuine)
             if not more:
                 return Covered(True, tuple(gone), set_aside)
+
+    def _prove(self, receipt: Receipt) -> Covered:
+        """A receipt behind the last one: lets go of the record that it names, and of those before that one."""
+        gone: list[int] = []
+        seq, expected = receipt.seq, receipt.digest
+        with self.transaction():
+            while row := _genuine(self._rows("WHERE kid = ? AND seq = ?", receipt.kid, seq), expected):
+                self._delete(row.row, receipt.kid)
+                gone.append(row.row)
+                prev = _prev_of(row)
+                if prev is None:
+                    break
+                seq, expected = seq - 1, prev
+        return Covered(bool(gone), tuple(gone))
 
     def set_aside(self, row: Row, now_ms: int, reason: str) -> None:
         """Take a row that can never be sent out of the way, with its bytes and the reason."""

@@ -122,7 +122,12 @@ def _count_spool(path: Path, now_ms: int) -> dict[str, Any]:
         "spool_problem": None,
     }
     if not path.exists():
-        return empty
+        return empty | {
+            "spool_problem": (
+                f"no_spool: {path.parent} holds no spool, so nothing is known of what this gateway took over; correct"
+                " state_dir, or start the gateway"
+            )
+        }
     try:
         connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
         connection.set_busy_timeout(2_000)
@@ -208,6 +213,8 @@ def render(status: Mapping[str, Any]) -> str:
     if status["not_safe"]:
         age = shown_age(status["oldest_age_ms"])
         lines.append(f"not yet safe: {counted(status['not_safe'], 'record')}, the oldest for {age}")
+    elif status["spool_problem"]:
+        lines.append("not yet safe: not known, since the store cannot be read")
     else:
         lines.append("not yet safe: nothing; every record that was relayed is archived")
     if status["not_relayed"]:

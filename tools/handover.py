@@ -17,6 +17,7 @@ from typing import Any, NamedTuple, NoReturn
 from typer.core import TyperCommand
 
 TYPED = ("COMP_WORDS", "_TYPER_COMPLETE_ARGS")
+COMPLETION = ("--install-completion", "--show-completion")
 HELP_LIMIT_S = 10  # a shell waits meanwhile
 
 
@@ -45,6 +46,9 @@ class PassesOn(TyperCommand):
         return []
 
     def invoke(self, ctx: Any) -> NoReturn:
+        if ctx.args and ctx.args[0] in COMPLETION:  # the program would install it for a command of two words
+            print(f"bad_request: {ctx.args[0]} belongs to cartrace: type `cartrace {ctx.args[0]}`", file=sys.stderr)
+            sys.exit(2)
         become(self.module, *self.words, *ctx.args)
 
     def shell_complete(self, ctx: Any, incomplete: str) -> list[Any]:

@@ -50,9 +50,12 @@ def new_batch(
     exact: Mapping[str, str] | None = None,
 ) -> Batch:
     """Order a batch from a unit: sign and store the order. version None: the newest. Raises RefusalError."""
-    if not 1 <= len(batch) <= BATCH_CHARACTERS or not batch.isprintable() or "/" in batch:
+    unfit = not batch.isprintable() or "/" in batch or batch != batch.strip() or not batch.strip(".")
+    if not 1 <= len(batch) <= BATCH_CHARACTERS or unfit:
         raise RefusalError(
-            "name_invalid", f"{batch!r} cannot name a batch; use 1 to {BATCH_CHARACTERS} printable characters but '/'."
+            "name_invalid",
+            f"{batch!r} cannot name a batch; use 1 to {BATCH_CHARACTERS} printable characters but '/', not dots alone,"
+            " and no space at either end.",
         )
     with transaction.atomic():
         if Batch.objects.filter(batch=batch).exists():

@@ -151,7 +151,12 @@ def batch_list() -> list[BatchRow]:
     batches = Batch.objects.select_related("unit__gateway__site", "recipe", "report")
     batches = batches.defer("report__report", "recipe__toml", "order")  # the whole report is for the batch page
     rows = [_batch_row(batch) for batch in batches]
-    return sorted(rows, key=lambda row: (-row.needs_attention, -row.created_ms, row.batch))
+    return sorted(rows, key=_urgency)
+
+
+def _urgency(row: BatchRow) -> tuple[int, int, int, int, str]:
+    """Critical exceptions, then major ones, then what was altered or forged and put right; then the newest."""
+    return -row.open_critical, -row.open_major, -row.refused_copies, -row.created_ms, row.batch
 
 
 def batch_row(batch: str) -> BatchRow:
@@ -249,7 +254,9 @@ def streams() -> list[StreamRow]:
 
 
 def gaps(kid: str) -> tuple[GapRow, ...]:
-    """Every gap a stream ever had, filled ones included."""
+    """Every gap a stream ever had, filled ones included. Raises NotFoundError."""
+    if not UnitKey.objects.filter(kid=_kid(kid)).exists():
+        raise NotFoundError(f"No stream {kid} is enrolled.")
     return tuple(_gap_row(gap) for gap in Gap.objects.filter(kid=_kid(kid)).order_by("first", "id"))
 
 

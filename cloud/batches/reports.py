@@ -117,6 +117,8 @@ class _Followed:
 
     def refuse(self, copy: RefusedCopy) -> None:
         self._fold.refused(copy)
+        if copy.kid == self.kid and copy.seq is not None and copy.batch != self.batch.batch:
+            self._highest = max(self._highest, copy.seq)  # it belongs here only while the range reaches so far
         self._folded += 1
         self.changed = True
 

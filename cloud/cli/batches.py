@@ -47,7 +47,7 @@ def batch_new(
 @spoken
 def batch_list(as_json: AsJson = False) -> None:
     """List batches, what needs attention first."""
-    columns = ["batch", "unit", "state", "complete", "conforming", "authentic", "needs_attention"]
+    columns = ["batch", "unit", "state", "complete", "conforming", "authentic", "needs_attention", "refused_copies"]
     show_rows(queries.batch_list(), as_json, columns, _answers)
 
 

@@ -75,14 +75,17 @@ class UnitTimes(Snapshot):
         return None if fix is None else fix[2] + moment.uptime_ms
 
     def elapsed(self, start: Moment, end: Moment) -> Elapsed | None:
-        """How long from start to end; None when no clock connects their boots."""
+        """How long from start to end; None when no clock connects their boots, or when their clocks contradict the
+        order of the chain.
+        """
         if start.boot == end.boot:
             return Elapsed(end.uptime_ms - start.uptime_ms, end.uptime_ms - start.uptime_ms)
         start_ms, end_ms = self.wall_ms(start), self.wall_ms(end)
         if start_ms is None or end_ms is None:
             return None
         doubt_ms = self._doubt_ms(start) + self._doubt_ms(end)
-        return Elapsed(max(0, end_ms - start_ms - doubt_ms), max(0, end_ms - start_ms + doubt_ms))
+        most_ms = end_ms - start_ms + doubt_ms
+        return None if most_ms < 0 else Elapsed(max(0, most_ms - 2 * doubt_ms), most_ms)
 
     def conclude(self, findings: Findings) -> None:
         """Name the records whose time cannot be shown."""

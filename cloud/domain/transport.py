@@ -45,6 +45,8 @@ class Transport(Snapshot):
         entry = copies[0]
         record = entry.record
         self.counts[record.type] += 1
+        findings.check("sequence_gap", True)
+        findings.check("signature_invalid", True, len(copies))  # what is not genuine never comes so far
         if not findings.check("equivocation", len(copies) == 1):
             _extend(self._forks, record.seq, len(copies))
         for held in copies:
@@ -138,7 +140,7 @@ class Transport(Snapshot):
         record, last = entry.record, self._last.record if self._last else None
         if isinstance(record.body, Boot):
             torn = record.body.torn
-            words = f"; {torn} journal entries were found torn" if torn else ""
+            words = f"; {torn} journal {'entry was' if torn == 1 else 'entries were'} found torn" if torn else ""
             message = (
                 f"The unit restarted ({CAUSES[record.body.cause]}, boot {record.boot}) before record"
                 f" {record.seq}{words}."
@@ -208,7 +210,7 @@ class _Carried(Snapshot):
 def note_holes(holes: Sequence[tuple[int, int]], history: Iterable[GapHistory], findings: Findings) -> None:
     """Present holes are open; holes that were seen and filled are shown as resolved."""
     for first, last in holes:
-        findings.check("sequence_gap", False)
+        findings.check("sequence_gap", False, last - first + 1)
         verb = "is" if first == last else "are"
         message = (
             f"{records(first, last).capitalize()} of the batch {verb} missing ({last - first + 1}); wanted again from"
@@ -265,12 +267,13 @@ def note_refused(
         foreign = refused.kid is not None and refused.kid != plan.kid
         resolved = foreign or whole or (own_place is not None and held(own_place))
         code = _refusal_code(refused.reason)
-        findings.check(code, False)
+        findings.check(code, resolved)
         state = RESOLVED if resolved else OPEN
         evidence: tuple[str, ...] = (f"quarantine/{refused.digest.hex()[:16]}",)
         if own_place is not None and held(own_place):
             evidence = (findings.reference(own_place), *evidence)
-        findings.note(code, _refusal(code, refused, own_place, resolved), state=state, evidence=evidence)
+        there = own_place is not None and held(own_place)
+        findings.note(code, _refusal(code, refused, own_place, resolved, there), state=state, evidence=evidence)
 
 
 def _refusal_code(reason: str) -> str:
@@ -279,7 +282,8 @@ def _refusal_code(reason: str) -> str:
     return "unknown_record_type" if reason == "unknown_type" else "signature_invalid"
 
 
-def _refusal(code: str, refused: RefusedCopy, own_place: int | None, resolved: bool) -> str:
+def _refusal(code: str, refused: RefusedCopy, own_place: int | None, resolved: bool, there: bool) -> str:
+    """there: whether its place holds a genuine record."""
     place = "with no readable position" if refused.seq is None else f"that claims position {refused.seq}"
     what = {
         "key_not_valid": "signed with a key that belongs to no enrolled unit, or was not valid,",
@@ -288,12 +292,12 @@ def _refusal(code: str, refused: RefusedCopy, own_place: int | None, resolved: b
     }[code]
     if own_place is None:
         fate = "it has no place in the batch record" if resolved else "records of the batch are still missing"
+    elif there:
+        fate = "the genuine record is in the ledger"
+    elif resolved:
+        fate = "no record of the batch is missing"
     else:
-        fate = (
-            "the genuine record is in the ledger"
-            if resolved
-            else "nothing genuine is held there yet; it is wanted again"
-        )
+        fate = "nothing genuine is held there yet; it is wanted again"
     return f"A copy {what} {place} was refused at {utc(refused.received_ms)}: {fate}."
 
 

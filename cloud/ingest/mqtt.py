@@ -200,6 +200,6 @@ def _online(payload: bytes) -> bool:
     """Whether a gateway's state message says that it is online; anything else is no news."""
     try:
         state = json.loads(payload)
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
     return isinstance(state, dict) and state.get("online") is True

@@ -97,7 +97,7 @@ def test_the_facts_are_there(reader: Client, unit: FakeUnit) -> None:
 
 
 def test_what_does_not_exist_is_said_in_a_sentence(reader: Client) -> None:
-    for path in ("/batches/B-9", f"/records/{'0' * 16}/1", "/quarantine/abcd"):
+    for path in ("/batches/B-9", f"/records/{'0' * 16}/1", "/quarantine/abcd", f"/streams/{'0' * 16}/gaps"):
         answer = reader.get(f"/api{path}")
         assert answer.status_code == 404
         assert answer.json()["detail"].endswith(".")

@@ -115,6 +115,8 @@ def test_a_recipe_is_shown_as_it_was_added(files: Path) -> None:
             "code_invalid",
             "two codes",
         ),
+        (["batch", "new", "..", "--recipe", "r", "--unit", "U"], "name_invalid", "not dots alone"),
+        (["batch", "new", " ", "--recipe", "r", "--unit", "U"], "name_invalid", "no space at either end"),
         (["batch", "show", "B"], "not_found", "no batch B; `cartrace cloud batch list` shows them"),
         (["quarantine", "show", "zz"], "not_found", "no digest"),
         (["quarantine", "show", "abcd"], "not_found", "holds nothing"),

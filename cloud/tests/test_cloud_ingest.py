@@ -108,6 +108,17 @@ def test_kill_9_at_any_instant_loses_and_doubles_nothing(cloud: CloudProcess, ga
     assert sent > KILLS, "the kills must have met traffic"
 
 
+def test_a_hostile_state_message_stops_nothing(cloud: CloudProcess, gateway: FakeGateway) -> None:
+    """Lists within lists, deeper than Python reads, kept by the broker for every start."""
+    unit = enrolled(cloud, "U-1", 4)
+    gateway.client.publish(gateway.topics.state, b"[" * 60_000, qos=1, retain=True).wait_for_publish(10)
+    for start in (1, 2):
+        started(cloud, start)
+        gateway.send(unit.records[: 2 * start])
+        assert receipted_thru(gateway, unit, cloud.key, 2 * start - 1)
+        cloud.kill_ingest()
+
+
 def test_a_bad_carrier_is_noticed_asked_and_survived(cloud: CloudProcess, gateway: FakeGateway) -> None:
     unit = enrolled(cloud, "U-1", 12)
     gateway.send(unit.records[:2], retain=True)  # from before we came, and kept by the broker for ever

@@ -230,6 +230,31 @@ def test_a_description_of_the_channels_that_comes_late_re_opens_a_closed_batch(w
     assert stored("B-0001", works).conforming
 
 
+@pytest.mark.parametrize("before_the_close", [True, False])
+def test_a_refused_copy_from_behind_the_batch_is_not_its_own(works: Works, before_the_close: bool) -> None:
+    unit = works.enrol("U-1", "s", "g")
+    raws = whole_batch(works, unit, "B-0001")
+    unit.batch = None
+    unit.sign(Heartbeat(300_000))
+    behind = altered(unit.unsent()[-1])
+    for part in ([*raws[:-1], behind], raws[-1:]) if before_the_close else (raws, [behind]):
+        works.carry(unit, part)
+        works.reconcile()
+    assert "signature_invalid" not in {item.code for item in stored("B-0001", works).exceptions}
+
+
+def test_lists_put_what_was_tampered_with_before_what_is_in_order(works: Works) -> None:
+    unit = works.enrol("U-1", "s", "g")
+    works.carry(unit, [*whole_batch(works, unit, "B-0001"), forged(unit, "B-0001")])
+    good_batch(works, unit, "B-0002")  # newer
+    works.reconcile()
+    rows = queries.batch_list()
+    assert [(row.batch, row.needs_attention, row.refused_copies) for row in rows] == [
+        ("B-0001", 0, 1),
+        ("B-0002", 0, 0),
+    ]
+
+
 # --- any order --------------------------------------------------------------------------------------------------------
 
 

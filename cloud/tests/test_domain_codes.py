@@ -867,6 +867,24 @@ def test_a_gap_across_a_restart_counts_the_doubt_of_the_clock(dark_s: float, exp
     assert codes(report) == sorted([*expected, "unit_restarted"])
 
 
+@pytest.mark.parametrize("back_s", [125, 3600])
+def test_clocks_that_contradict_the_chain_prove_no_time(back_s: int) -> None:
+    """After the restart the clock shows less than before, by more than both uncertainties."""
+
+    def culture(unit: Unit) -> None:
+        unit.step("culture", StepAction.START)
+        unit.measure(1)
+        last_ms = unit.records[-1].time_ms or 0
+        unit.restart()
+        unit.offset_ms = last_ms - back_s * 1000
+        unit.measure(2)
+        unit.step("culture", StepAction.DONE)
+
+    report = report_of(good_batch(culture=culture))
+    assert "a time that no clock can show" in found(report, "sensor_gap")[0].message
+    assert not report.conforming
+
+
 def test_sensor_fault_is_not_a_missing_sample() -> None:
     values: list[int | None] = [3700] * 20 + [None] * 20 + [3700] * 20
     report = report_of(_faulty(values))

@@ -114,7 +114,9 @@ def test_signing_in_leads_to_the_page_that_was_asked_for(works: Works, db: None)
 
 def test_a_form_without_its_token_is_refused(works: Works, db: None) -> None:
     client = Client(enforce_csrf_checks=True)
-    assert client.post("/login/", {"username": "qa", "password": PASSWORD}).status_code == 403
+    refused = client.post("/login/", {"username": "qa", "password": PASSWORD})
+    assert refused.status_code == 403
+    assert "This form has expired" in refused.content.decode()
 
 
 @pytest.mark.parametrize("path", [*PAGES, "/login/", "/nowhere/"])
@@ -204,7 +206,16 @@ def test_a_verdict_says_why_and_what_was_checked(qa: Client) -> None:
     content = text_of(qa, "/batches/B-2026-0105/")
     assert "2 records are missing." in content
     assert re.search(r"\d+ checks made, \d+ passed", content)
-    assert "Sequence gap: " in content
+    (held, all_of_it) = map(int, re.findall(r"Sequence gap: (\d+) of (\d+)", content)[0])
+    assert all_of_it - held == 2, "each missing record counts"
+    assert held > 10
+
+
+def test_what_was_put_right_counts_as_passed(qa: Client) -> None:
+    """Shown as resolved among the exceptions, and not as a check that failed beside a verdict that is good."""
+    content = text_of(qa, "/batches/B-2026-0104/")
+    assert [made for made, passed in re.findall(r"(\d+) checks made, (\d+) passed", content) if made != passed] == []
+    assert re.search(r"Signature invalid: [1-9]\d+ of ", content)
 
 
 def test_process_faults_are_listed_with_links_to_their_evidence(qa: Client) -> None:
@@ -290,6 +301,10 @@ def test_a_long_record_comes_in_pages(qa: Client, fresh: Works) -> None:
     assert 'rel="next"' in first
     assert first.count('<tr id="r') == 100
     assert 'rel="prev"' in text_of(qa, "/batches/B-2026-0199/records/?page=2")
+    behind = text_of(qa, "/batches/B-2026-0199/records/?page=77")
+    assert "Page 2 of 2" in behind
+    assert '<tr id="r' in behind
+    assert "Nothing was refused" not in text_of(qa, "/quarantine/?page=77")
 
 
 def test_curves_have_limits_excursions_and_gaps(qa: Client) -> None:
@@ -339,6 +354,12 @@ def test_sensor_values_are_listed_with_their_marks(qa: Client) -> None:
     content = text_of(qa, f"/records/{bytes(marked.kid).hex()}/{marked.seq}/")
     assert "temperature, °C" in content
     assert ">missing<" in content
+
+
+def test_an_address_that_leads_nowhere_says_so_in_words(qa: Client) -> None:
+    page = qa.get("/nowhere/").content.decode()
+    assert "Nothing is stored under this address." in page
+    assert "Resolver404" not in page
 
 
 @pytest.mark.parametrize("path", ["/records/0011223344556677/1/", "/records/xyz/1/", "/quarantine/ffffffffffffffff/"])

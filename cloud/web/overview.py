@@ -21,7 +21,7 @@ GROUPS = (
     ("refused", "Altered or forged on the way", "The true records are here. Read what was refused before you sign."),
     ("late", "Running late", "No news for longer than three heartbeats."),
     ("running", "Waiting or running", "Nothing to do yet."),
-    ("good", "In order", "Closed, with all three verdicts good or only minor exceptions."),
+    ("good", "In order", "Closed, with all three verdicts good and only minor exceptions."),
 )
 
 

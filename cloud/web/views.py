@@ -98,6 +98,9 @@ def batch_records(request: HttpRequest, batch: str) -> HttpResponse:
     types = tuple(each.name.lower() for each in RecordType)
     only = only if only in types else ""
     page = sought(queries.batch_records, batch, (page_number(request) - 1) * ROWS, ROWS, only or None)
+    pager = Pager(page_number(request), page.total)
+    if not page.records and page.total:  # asked for a page behind the last one
+        page = sought(queries.batch_records, batch, (pager.number - 1) * ROWS, ROWS, only or None)
     context = {
         "section": "batches",
         "batch": batch,
@@ -106,7 +109,7 @@ def batch_records(request: HttpRequest, batch: str) -> HttpResponse:
         "page": page,
         "not_valid": custody.INVALID,
         "lines": [custody.line(row) for row in page.records],
-        "pager": Pager(page_number(request), page.total),
+        "pager": pager,
     }
     return render(request, "web/records.html", context)
 
@@ -137,13 +140,12 @@ def _missing(
 @login_required
 def quarantine(request: HttpRequest) -> HttpResponse:
     """Refused copies, the newest first."""
-    offset = (page_number(request) - 1) * ROWS
-    total = queries.quarantine_count()
+    pager = Pager(page_number(request), queries.quarantine_count())
     context = {
         "section": "quarantine",
-        "rows": [custody.refused(row) for row in queries.quarantine_list(offset, ROWS)],
+        "rows": [custody.refused(row) for row in queries.quarantine_list((pager.number - 1) * ROWS, ROWS)],
         "replaced": custody.REPLACED,
-        "pager": Pager(page_number(request), total),
+        "pager": pager,
     }
     return render(request, "web/quarantine.html", context)
 

@@ -58,6 +58,7 @@ def test_paths_are_relative_to_the_file_and_the_environment_wins(
         (GOOD + "port = 8883\n", "mqtt port 8883 speaks TLS and needs ca_file; add it"),
         (GOOD + 'ca_file = "nowhere.pem"\n', "mqtt.ca_file names"),
         (GOOD.replace('["/dev/ttyACM0"]', "[]"), "ports List should have at least 1 item"),
+        (GOOD.replace('["/dev/ttyACM0"]', '["/dev/a", "/dev/b", "/dev/a"]'), "/dev/a stands there twice"),
         ("gateway = ", "is not TOML"),
         (GOOD.replace('host = "broker"', ""), "mqtt.host is missing; add it"),
         (GOOD + 'root = "a/#"\n', "mqtt.root cannot be a topic"),

@@ -1,5 +1,6 @@
 """The spool under kill -9, failing disks, damage and tampering: what was acknowledged is there, or named as missing."""
 
+import hashlib
 import os
 import shutil
 import signal
@@ -263,15 +264,35 @@ def test_a_receipt_with_another_digest_lets_nothing_go(tmp_path: Path, records: 
     assert held(spool, records.kid) == records.records
 
 
-def test_an_older_receipt_changes_nothing(tmp_path: Path, records: Records) -> None:
+def test_what_came_again_after_its_receipt_goes_with_one_that_names_it(tmp_path: Path, records: Records) -> None:
     spool = open_spool(tmp_path)
     keep_all(spool, records.kid, records.records)
     spool.cover(receipt_of(records, 20), 5)
     keep_all(spool, records.kid, records.records[3:11], first=3)  # refilled: the cloud asked for them again
-    assert not spool.cover(receipt_of(records, 10), 5).matched
+    assert not spool.cover(receipt_of(records, 15), 5).matched  # names nothing that is here
+    assert spool.cover(receipt_of(records, 20), 5, published_thru=1000).gone == ()
     assert held(spool, records.kid) == [*records.records[3:11], *records.records[21:]]
-    assert spool.cover(receipt_of(records, 20), 5).matched
+    assert len(spool.cover(receipt_of(records, 10), 5).gone) == 8
     assert held(spool, records.kid) == records.records[21:]
+    stream = spool.stream(records.kid)
+    assert stream is not None
+    assert stream.archived_seq == 20
+
+
+def test_another_record_that_came_after_a_receipt_waits_for_one_of_its_own(tmp_path: Path, records: Records) -> None:
+    """The unit was set back and wrote seq 8 again: the broker may have lost it, and it is for the cloud to judge."""
+    spool = open_spool(tmp_path)
+    keep_all(spool, records.kid, records.records[:10])
+    spool.cover(receipt_of(records, 9), 5)
+    anew = records.sign(8, hashlib.sha256(records.records[7]).digest(), "written anew")
+    keep_all(spool, records.kid, [anew], first=8)
+    assert spool.cover(receipt_of(records, 9), 5, published_thru=1000).gone == ()
+    assert held(spool, records.kid) == [anew]
+    assert not spool.cover(receipt_of(records, 8), 5).matched  # of the record that it was at first
+    assert held(spool, records.kid) == [anew]
+    of_its_own = receipt_of(records, 8, digest=hashlib.sha256(anew).digest())
+    assert len(spool.cover(of_its_own, 5).gone) == 1
+    assert held(spool, records.kid) == []
 
 
 def test_a_receipt_of_another_stream_lets_nothing_go(tmp_path: Path, records: Records) -> None:

@@ -17,7 +17,7 @@ from gateway.session import Session
 from gateway.settings import Settings, load
 from gateway.spool import Spool, Stream, open_spool
 from gateway.status import STRANGERS_NAMED_MAX, StateLock, read_status, render, write_live
-from gateway.tests.standins import GatewayProcess
+from gateway.tests.standins import CLOUD_KEY, GatewayProcess
 from gateway.tests.standins import Stream as Records
 from wire import Status, Time
 
@@ -172,3 +172,14 @@ def test_what_a_unit_says_of_itself_is_named(archived_next: int, counters: dict[
     found = _why_port(PortState(port, session, 0), 1000)  # type: ignore[arg-type]  # as much of a port as is asked
     assert [why.partition(": ")[0] for why in found] == codes
     assert all("unit U-31 at port /dev/ttyACM0" in why for why in found)
+
+
+def test_a_store_that_is_not_there_is_not_called_safe(tmp_path: Path) -> None:
+    """A typing error in state_dir must not look like a gateway that has relayed everything."""
+    path = tmp_path / "gateway.toml"
+    text = f'gateway = "gw"\nsite = "s"\nstate_dir = "typo"\ncloud_key = "{CLOUD_KEY.hex()}"\nports = ["/dev/x"]\n'
+    path.write_text(text + '[mqtt]\nhost = "broker"\n')
+    status = read_status(load(path), 0)
+    assert not status["safe"]
+    assert "no_spool" in [reason.partition(":")[0] for reason in status["why"]]
+    assert "nothing" not in render(status).partition("no_spool")[0]

@@ -9,11 +9,13 @@ input takes one word per line: `scan CODE` (with \\x1d for GS and \\r for CR), `
 from __future__ import annotations
 
 import argparse
+import fcntl
 import json
 import os
 import select
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from hil_tests.bench import factory
@@ -83,9 +85,12 @@ def _run(arguments: argparse.Namespace) -> int:
     if not 0 < arguments.speed < float("inf"):
         raise ValueError("--speed takes a number above 0; 1 is as fast as life")
     sensors: SensorSource = CsvSensors(arguments.sensor_csv) if arguments.sensor_csv else SyntheticSensors()
-    with UnixUnit(
-        arguments.directory, speed=arguments.speed, sensors=sensors, link=arguments.link, scanner=arguments.scanner
-    ) as unit:
+    with (
+        _alone(arguments.directory),
+        UnixUnit(
+            arguments.directory, speed=arguments.speed, sensors=sensors, link=arguments.link, scanner=arguments.scanner
+        ) as unit,
+    ):
         unit.power_on()
         print(f"link {unit.link_port}  scanner {unit.scanner_port}  sensors {sensors.label}", file=sys.stderr)
         try:
@@ -93,6 +98,19 @@ def _run(arguments: argparse.Namespace) -> int:
         except KeyboardInterrupt:
             return 0
     return 0
+
+
+@contextmanager
+def _alone(directory: Path) -> Iterator[None]:
+    """One flash has one chip: a second one on it would write where the first one does."""
+    with (directory / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise RequestError(
+                "already_running", f"the board in {directory} has power already; stop it first, or use another folder"
+            ) from None
+        yield
 
 
 def _converse(unit: UnixUnit, *, as_json: bool) -> None:

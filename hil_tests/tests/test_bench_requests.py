@@ -52,6 +52,21 @@ def test_a_key_that_is_none_makes_no_unit(tmp_path: Path, key: str, words: str) 
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_board_that_has_power_is_not_powered_twice(tmp_path: Path) -> None:
+    """Two chips on one flash would write where the other does."""
+    board = tmp_path / "unit"
+    assert provision("--directory", str(board)).returncode == 0
+    command = python("hil_tests.bench", "run", "--directory", str(board))
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as first:
+        assert first.stdout is not None
+        first.stdout.readline()  # its panel
+        second = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT_S, stdin=subprocess.DEVNULL)
+        assert_refused(second, "already_running", str(board))
+        assert (board / "link").is_symlink()
+        first.communicate(b"quit\n", timeout=LIMIT_S)
+    assert first.returncode == 0
+
+
 @pytest.mark.parametrize(
     ("option", "value"), [("--unit", "Ü 1"), ("--unit", ""), ("--epoch", "0"), ("--site-offset-min", "900")]
 )

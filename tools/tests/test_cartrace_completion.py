@@ -101,3 +101,14 @@ def test_the_question_is_told_as_if_the_program_had_been_typed(typed: str, told:
         "_CARTRACE CLOUD_COMPLETE": "complete_bash",
     }
     assert retold({"COMP_WORDS": "another line"}, ["cartrace", "cloud", "batch", "show"], ("batch", "show")) is None
+
+
+@pytest.mark.parametrize("option", ["--install-completion", "--show-completion"])
+def test_completion_is_installed_for_cartrace_alone(option: str, tmp_path: Path) -> None:
+    """A program behind it would install it for a command of three words, and break that of cartrace."""
+    command = [CARTRACE, "unit", "uf2", option, "bash"]
+    done = subprocess.run(
+        command, env={**os.environ, "HOME": str(tmp_path)}, capture_output=True, text=True, timeout=60
+    )
+    assert (done.returncode, done.stderr.partition(":")[0]) == (2, "bad_request")
+    assert list(tmp_path.iterdir()) == []
