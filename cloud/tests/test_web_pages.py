@@ -252,6 +252,7 @@ def test_what_two_people_overruled_is_told_in_words(qa: Client) -> None:
     assert "<strong>Overruled</strong>" in content
     assert "by OP-207 with OP-901: “QA prolonged lot LV-31”" in content
     assert content.count("overruled by OP-207 with OP-901") == 2  # two steps
+    assert content.count("Done, overruled") == 2
     assert "forced the start of step Load cells and vector" in content
     records = text_of(qa, "/batches/B-2026-0102/records/?type=override")
     assert "overruled the refusal of record" in records

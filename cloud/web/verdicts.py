@@ -51,6 +51,7 @@ STEP_MARKS = {
     "skipped": Mark("major", "major", "Skipped"),
     "aborted": Mark("major", "aborted", "Aborted"),
 }
+DONE_OVERRULED = Mark("major", "major", "Done, overruled")
 YES = Mark("good", "good", "Yes")
 NO = Mark("critical", "critical", "No")
 NOT_YET = Mark("calm", "waiting", "Not yet")

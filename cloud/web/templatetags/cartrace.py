@@ -11,6 +11,7 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
 
+from cloud.domain.report import StepFact
 from cloud.web import symbols, verdicts, words
 
 register = template.Library()
@@ -79,8 +80,10 @@ def severity(item: object) -> verdicts.Mark:
 
 
 @register.filter
-def step_mark(state: str) -> verdicts.Mark:
-    return verdicts.STEP_MARKS.get(state, verdicts.Mark("calm", "waiting", state))
+def step_mark(fact: StepFact) -> verdicts.Mark:
+    if fact.state == "done" and fact.overruled:
+        return verdicts.DONE_OVERRULED
+    return verdicts.STEP_MARKS.get(fact.state, verdicts.Mark("calm", "waiting", fact.state))
 
 
 @register.filter
