@@ -242,7 +242,7 @@ def note_stream_faults(faults: StreamFaults, first_seq: int, findings: Findings)
         )
         findings.note("equivocation", message, forked)
     if broken is not None and not findings.check("chain_broken", broken > first_seq):
-        where = "at its first record" if broken == first_seq else "before it begins"
+        where = "at the first record of this batch" if broken == first_seq else "in front of this batch"
         message = (
             f"The unit's chain of records is broken {where}: record {broken} names another predecessor than is held,"
             " and nothing from there on is receipted. Enrol the unit with a new epoch before its next batch."
