@@ -258,6 +258,7 @@ def test_lists_put_what_was_tampered_with_before_what_is_in_order(works: Works) 
 # --- any order --------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(12))
 def test_what_is_stored_is_what_the_ledger_says_in_whatever_order_it_came(works: Works, seed: int) -> None:
     """R70, with forks, altered and forged copies, crashes, and two batches on one stream."""

@@ -103,6 +103,7 @@ def test_the_question_is_told_as_if_the_program_had_been_typed(typed: str, told:
     assert retold({"COMP_WORDS": "another line"}, ["cartrace", "cloud", "batch", "show"], ("batch", "show")) is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("option", ["--install-completion", "--show-completion"])
 def test_completion_is_installed_for_cartrace_alone(option: str, tmp_path: Path) -> None:
     """A program behind it would install it for a command of three words, and break that of cartrace."""
