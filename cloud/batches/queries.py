@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from django.db.models import Count, QuerySet
 
 from cloud.batches.models import Batch, BatchReport
-from cloud.batches.records import batch_ranges, records_of, stream_faults
+from cloud.batches.records import batch_ranges, faults_of, records_of
 from cloud.batches.reports import plan_of, report_of
 from cloud.config import wall_clock
 from cloud.domain import series as curves
@@ -233,7 +233,8 @@ def streams() -> list[StreamRow]:
     rows = []
     for key in UnitKey.objects.select_related("unit").order_by("unit__name", "epoch"):
         kid = bytes(key.kid)
-        head, gaps_now, faults = heads.get(kid), missing.get(kid, []), stream_faults(kid)
+        head, gaps_now = heads.get(kid), missing.get(kid, [])
+        faults = faults_of(head, gaps_now)
         rows.append(
             StreamRow(
                 unit=key.unit.name,

@@ -117,12 +117,15 @@ def refused_copies(batch: Batch, covered: Range | None) -> QuerySet[Quarantine]:
 
 def stream_faults(kid: bytes) -> StreamFaults:
     """Where the stream forks, and where the receiptable prefix ends although the next record is held (SPEC W40)."""
-    head = StreamHead.objects.filter(kid=kid).first()
+    return faults_of(StreamHead.objects.filter(kid=kid).first(), Gap.objects.filter(kid=kid, filled_ms=None))
+
+
+def faults_of(head: StreamHead | None, open_gaps: Iterable[Gap]) -> StreamFaults:
+    """The same for a stream whose head and open gaps are at hand."""
     if head is None:
         return StreamFaults()
     following = head.archived_thru + 1
-    missing = Gap.objects.filter(kid=kid, filled_ms=None, first__lte=following, last__gte=following)
-    broken = following <= head.highest_seq and not missing.exists()
+    broken = following <= head.highest_seq and not any(gap.first <= following <= gap.last for gap in open_gaps)
     return StreamFaults(head.forked_at, following if broken else None)
 
 
