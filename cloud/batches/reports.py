@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 import structlog
-from django.db import DatabaseError
+from django.db import DatabaseError, transaction
 from django.db.models import Exists, OuterRef
 
 from cloud.batches import models
@@ -157,26 +157,28 @@ class _Followed:
         if (plain, self._made_from) == self._stored:
             return set()
         critical, major, minor = report.attention
-        BatchReport.objects.update_or_create(
-            batch=self.batch,
-            defaults={
-                "report": plain,
-                "state": report.state,
-                "complete": report.complete,
-                "conforming": report.conforming,
-                "authentic": report.authentic,
-                "needs_attention": critical + major,
-                "open_critical": critical,
-                "open_major": major,
-                "open_minor": minor,
-                "refused_copies": report.refused_copies,
-                "last_contact_ms": report.last_contact_ms,
-                "made_from": self._made_from,
-                "updated_ms": now_ms,
-            },
-        )
+        with transaction.atomic():  # a report without its serials would pass for one that is in step
+            BatchReport.objects.update_or_create(
+                batch=self.batch,
+                defaults={
+                    "report": plain,
+                    "state": report.state,
+                    "complete": report.complete,
+                    "conforming": report.conforming,
+                    "authentic": report.authentic,
+                    "needs_attention": critical + major,
+                    "open_critical": critical,
+                    "open_major": major,
+                    "open_minor": minor,
+                    "refused_copies": report.refused_copies,
+                    "last_contact_ms": report.last_contact_ms,
+                    "made_from": self._made_from,
+                    "updated_ms": now_ms,
+                },
+            )
+            concerned = self._keep_serials()
         self._stored = plain, self._made_from
-        return self._keep_serials()
+        return concerned
 
     def _keep_serials(self) -> set[int]:
         """Grows only: a serial once accepted stays used, whatever is found out about its batch later."""
@@ -185,7 +187,7 @@ class _Followed:
         if not new:
             return set()
         models.SerialUse.objects.bulk_create(
-            [models.SerialUse(batch=self.batch, article=article, serial=serial) for article, serial in new]
+            [models.SerialUse(batch=self.batch, article=article, serial=serial) for article, serial in sorted(new)]
         )
         rows = models.SerialUse.objects.filter(serial__in=[serial for _, serial in new]).exclude(batch=self.batch)
         return {row.batch_id for row in rows if (row.article, row.serial) in new}

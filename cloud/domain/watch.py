@@ -186,7 +186,7 @@ class ParameterWatch(Snapshot):
         self._apply(Turn(at, seq, None))
 
     def _apply(self, turn: Turn) -> None:
-        if self.required is not None and self._began is not None and self.last_good is not None:
+        if self.required is not None and self._began is not None:
             if self._usable:
                 self._silent_until(turn.at, turn.seq)
             silent = len(self.silences) > self._silences_before

@@ -107,6 +107,20 @@ def test_a_crash_between_the_two_reports_loses_neither(works: Works, monkeypatch
     assert "duplicate_serial" in codes(stored("A-0001", works))
 
 
+def test_a_report_is_not_kept_without_its_serials(works: Works, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would pass for one in step after the restart, and the serial could be used again unnoticed."""
+    first, second = works.enrol("U-1", "s", "g"), works.enrol("U-2", "s", "g2")
+    with monkeypatch.context() as dying:
+        dying.setattr(_Followed, "_keep_serials", lambda self: 1 / 0)
+        good_batch(works, first, "A-0001")
+        works.reconcile()
+    restart(works)
+    good_batch(works, second, "B-0001")
+    works.reconcile()
+    for batch in ("A-0001", "B-0001"):
+        assert "duplicate_serial" in codes(stored(batch, works)), batch
+
+
 # --- what was committed while nobody reported -------------------------------------------------------------------------
 
 
